@@ -1,0 +1,83 @@
+"""Every prior of the model with its reason.
+
+The model samples what the runs at hand determine: the loss at the centre of the data, the share
+of it that no training removes, the share of the rest that more parameters remove, and the two
+asymptotic slopes γα and γβ. A and B follow from these. Published fits quoted here: Chinchilla
+(arXiv:2203.15556), its replication (arXiv:2404.10102), the data-constrained law
+(arXiv:2305.16264), jets (arXiv:2602.15781) and ATLAS GN3 (ATL-SOFT-PUB-2026-002).
+"""
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Normal:
+    """A normal prior on the scale on which a parameter is sampled."""
+
+    location: float
+    """Mean."""
+    scale: float
+    """Standard deviation."""
+    reason: str
+    """Why this location and scale."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The prior of a group scale τ: log-normal, so that the sampler meets no funnel at zero."""
+
+    site: str
+    """Name of the scale in the model and the posterior."""
+    median: float
+    """Median of τ."""
+    reason: str
+    """Why this median."""
+    log_scale: float = 0.6
+    """Standard deviation of log τ: a factor 3.3 either way within two sigma."""
+
+
+@dataclass(frozen=True)
+class Priors:
+    """The priors of one model."""
+
+    level: Normal = Normal(
+        0.0, 0.5, "log loss at the centre, about the mean of the group's runs: they fix it"
+    )
+    irreducible: Normal = Normal(
+        0.0, 1.5, "logit of L∞ over the loss at the centre: 0.05 to 0.95 within two sigma"
+    )
+    share: Normal = Normal(
+        0.0, 1.5, "logit share of the N term at the centre: sweeps are designed to see both terms"
+    )
+    log_slope: Normal = Normal(
+        math.log(0.3), 0.7, "γα and γβ: published exponents run from 0.08 (GN3) to 0.68 (GN3)"
+    )
+    log_gamma: Normal = Normal(
+        -0.3, 0.6, "0.2 to 0.9 on public language-model ladders; 1 is the additive law"
+    )
+    log_omega_minus_1: Normal = Normal(
+        math.log(8.0), 1.0, "R* is 15.4 for language (arXiv:2305.16264); 1 to 60 within two sigma"
+    )
+    log_sigma: Normal = Normal(
+        math.log(0.01), 1.7, "seed noise runs from 0.02 % (OLMo) to 5 % (teacher-student)"
+    )
+    nu_shape: float = 2.0
+    """Gamma prior of ν, Juárez and Steel (2010): allows heavy tails, does not insist."""
+    nu_rate: float = 0.1
+    """Rate of that gamma prior."""
+    tau_loss_inf: Scale = Scale(
+        "tau_loss_inf", 0.6, "L∞ of jets is 0.32 with full inputs, 0.74 with kinematics only"
+    )
+    tau_share: Scale = Scale(
+        "tau_share", 0.3, "the same grid is trained in every group, so shares differ less"
+    )
+    tau_alpha: Scale = Scale("tau_alpha", 0.12, "exponents are about common to groups")
+    tau_beta: Scale = Scale("tau_beta", 0.12, "β of jets is 0.21 to 0.26 over inputs")
+    tau_gamma: Scale = Scale("tau_gamma", 0.12, "as the exponents")
+    tau_omega: Scale = Scale(
+        "tau_omega", 0.18, "what a repeated sample is worth depends on the task, less on inputs"
+    )
+
+
+DEFAULT = Priors()
