@@ -9,11 +9,12 @@ import numpy as np
 import numpyro
 import pandas as pd
 import xarray as xr
-from numpyro.infer import MCMC, NUTS, Predictive, init_to_median, log_likelihood
+from numpyro.infer import MCMC, NUTS, Predictive, init_to_median
 
 from isoflop.inference import posterior as contract
+from isoflop.inference import predictive
 from isoflop.inference.laws import Law, law_named
-from isoflop.inference.model import RunData, run_data, scaling_model
+from isoflop.inference.model import RunData, run_data, sample_parameters, scaling_model
 from isoflop.inference.priors import DEFAULT, Priors
 
 PRIOR_DRAWS = 2000
@@ -55,7 +56,7 @@ def fit(
     groups = _draw_groups(mcmc, data, form, priors, seed=seed)
     groups |= _run_groups(fitted, data)
     if len(held):
-        groups |= _predicted_groups(mcmc, held, data, form, priors, seed=seed)
+        groups |= _predicted_groups(mcmc, held, data, seed=seed)
     tree = xr.DataTree.from_dict(groups)
     tree.attrs = contract.root_attributes(
         law=law, seed=seed, records=source, records_sha256=source_sha256
@@ -132,27 +133,28 @@ def _draw_groups(
     mcmc: MCMC, data: RunData, law: Law, priors: Priors, *, seed: int
 ) -> dict[str, xr.Dataset]:
     """The groups of the tree that hold draws."""
-    samples = mcmc.get_samples(group_by_chain=True)
-    prior_key, predictive_key = jax.random.split(jax.random.key(seed + 1))
-    prior = Predictive(scaling_model, num_samples=PRIOR_DRAWS)(
-        prior_key, data, law, priors, observe=False
-    )
-    likelihood = log_likelihood(
-        scaling_model, samples, data, law, priors, batch_ndims=2, parallel=True
-    )["log_loss_obs"]
-    stats = mcmc.get_extra_fields(group_by_chain=True)
-    names = {"num_steps": "n_steps", "accept_prob": "acceptance_rate"}
-    renamed = {
-        names.get(key, key.removeprefix("adapt_state.")): value for key, value in stats.items()
-    }
-    draws = ("chain", "draw")
+    samples = _as_numpy(mcmc.get_samples(group_by_chain=True))
+    sample_prior = Predictive(sample_parameters, num_samples=PRIOR_DRAWS, parallel=True)
+    prior = _as_numpy(sample_prior(jax.random.key(seed + 1), data, law, priors))
     return {
         "posterior": _law_dataset(samples, data),
         "prior": _law_dataset({key: value[None] for key, value in prior.items()}, data),
-        "sample_stats": xr.Dataset({key: (draws, np.asarray(v)) for key, v in renamed.items()}),
-        "log_likelihood": _run_dataset(likelihood, "loss"),
-        "posterior_predictive": _predictive(samples, data, law, priors, predictive_key),
+        "sample_stats": _sample_stats(mcmc),
+        "log_likelihood": _run_dataset(predictive.log_likelihood(samples, data)),
+        "posterior_predictive": _run_dataset(
+            predictive.replicated_loss(samples, data, seed=seed + 2)
+        ),
     }
+
+
+def _sample_stats(mcmc: MCMC) -> xr.Dataset:
+    """What the sampler says of itself, under ArviZ's names."""
+    names = {"num_steps": "n_steps", "accept_prob": "acceptance_rate"}
+    stats = _as_numpy(mcmc.get_extra_fields(group_by_chain=True))
+    dims = ("chain", "draw")
+    return xr.Dataset(
+        {names.get(key, key.removeprefix("adapt_state.")): (dims, v) for key, v in stats.items()}
+    )
 
 
 def _run_groups(records: pd.DataFrame, data: RunData) -> dict[str, xr.Dataset]:
@@ -166,27 +168,22 @@ def _run_groups(records: pd.DataFrame, data: RunData) -> dict[str, xr.Dataset]:
 
 
 def _predicted_groups(
-    mcmc: MCMC, held: pd.DataFrame, data: RunData, law: Law, priors: Priors, *, seed: int
+    mcmc: MCMC, held: pd.DataFrame, data: RunData, *, seed: int
 ) -> dict[str, xr.Dataset]:
     """The runs kept apart: what they are, what they lost, and what the fit says of them."""
-    samples = mcmc.get_samples(group_by_chain=True)
     apart = run_data(held)
     index = np.searchsorted(data.groups, held["group"].to_numpy(str))
-    # The centre and the levels belong to the fit; only the runs are new.
-    apart = replace(apart, group=index, groups=data.groups, centre=data.centre, level=data.level)
-    predicted = _predictive(samples, apart, law, priors, jax.random.key(seed + 2))
-    predicted = predicted.assign_coords(run=held["run_id"].to_numpy(str))
-    constant = _constant_data(held).merge(_observed_data(held))
-    return {"predictions": predicted, "predictions_constant_data": constant}
+    apart = replace(apart, group=index, groups=data.groups)
+    samples = _as_numpy(mcmc.get_samples(group_by_chain=True))
+    predicted = _run_dataset(predictive.replicated_loss(samples, apart, seed=seed + 3))
+    return {
+        "predictions": predicted.assign_coords(run=held["run_id"].to_numpy(str)),
+        "predictions_constant_data": _constant_data(held).merge(_observed_data(held)),
+    }
 
 
-def _predictive(
-    samples: dict[str, Any], data: RunData, law: Law, priors: Priors, key: jax.Array
-) -> xr.Dataset:
-    predict = Predictive(scaling_model, posterior_samples=samples, batch_ndims=2, parallel=True)
-    return _run_dataset(
-        np.exp(predict(key, data, law, priors, observe=False)["log_loss_obs"]), "loss"
-    )
+def _as_numpy(arrays: dict[str, Any]) -> dict[str, np.ndarray]:
+    return {name: np.asarray(value) for name, value in arrays.items()}
 
 
 def _law_dataset(samples: dict[str, Any], data: RunData) -> xr.Dataset:
@@ -200,10 +197,10 @@ def _law_dataset(samples: dict[str, Any], data: RunData) -> xr.Dataset:
     return contract.describe(dataset, contract.VARIABLES)
 
 
-def _run_dataset(values: Any, name: str) -> xr.Dataset:
-    """One value a draw and a run, in single precision: it is only ever averaged."""
+def _run_dataset(values: np.ndarray) -> xr.Dataset:
+    """One value a draw and run, in single precision: the file is a third of the size."""
     dims = ("chain", "draw", "run")
-    dataset = xr.Dataset({name: (dims, np.asarray(values, dtype=np.float32))})
+    dataset = xr.Dataset({"loss": (dims, values.astype(np.float32))})
     return contract.describe(dataset, {"loss": contract.LOSS})
 
 

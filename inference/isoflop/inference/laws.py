@@ -17,7 +17,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 # Losses agree to 1e-4 between seeds and budgets span 1e24: single precision is not enough.
-jax.config.update("jax_enable_x64", True)  # type: ignore[no-untyped-call]
+jax.config.update("jax_enable_x64", True)
 
 
 @dataclass(frozen=True)

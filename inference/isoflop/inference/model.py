@@ -73,23 +73,28 @@ def run_data(records: pd.DataFrame) -> RunData:
     )
 
 
-def scaling_model(
-    data: RunData, law: Law, priors: Priors = DEFAULT, *, observe: bool = True
-) -> None:
-    """The joint density of parameters and runs; `observe=False` leaves the losses free."""
-    theta = _group_parameters(data, law, priors)
-    log_sigma = numpyro.sample("log_sigma", _normal(priors.log_sigma))
-    sigma = numpyro.deterministic("sigma", jnp.exp(log_sigma))
-    nu = numpyro.sample("nu", dist.Gamma(priors.nu_shape, priors.nu_rate))
+def scaling_model(data: RunData, law: Law, priors: Priors = DEFAULT) -> None:
+    """The joint density of the parameters and the runs."""
+    theta, sigma, nu = sample_parameters(data, law, priors)
     mean = laws.loss(
         data.params,
         data.unique_samples,
         data.epochs,
         **{name: value[data.group] for name, value in theta.items()},
     )
+    # The place of a discrepancy that grows with the distance from the runs is in this scale.
     scale = jnp.sqrt(sigma**2 + data.relative_stderr**2)
-    observed = jnp.log(data.loss) if observe else None
-    numpyro.sample("log_loss_obs", dist.StudentT(nu, jnp.log(mean), scale), obs=observed)
+    numpyro.sample("log_loss_obs", dist.StudentT(nu, jnp.log(mean), scale), obs=jnp.log(data.loss))
+
+
+def sample_parameters(
+    data: RunData, law: Law, priors: Priors = DEFAULT
+) -> tuple[dict[str, Array], Array, Array]:
+    """The prior: the law's parameters, shape (groups,) each, then σ and ν."""
+    theta = _group_parameters(data, law, priors)
+    sigma = jnp.exp(numpyro.sample("log_sigma", _normal(priors.log_sigma)))
+    nu = jnp.exp(numpyro.sample("log_nu", _normal(priors.log_nu)))
+    return theta, numpyro.deterministic("sigma", sigma), numpyro.deterministic("nu", nu)
 
 
 def _group_parameters(data: RunData, law: Law, priors: Priors) -> dict[str, Array]:

@@ -62,10 +62,9 @@ class Priors:
     log_sigma: Normal = Normal(
         math.log(0.01), 1.7, "seed noise runs from 0.02 % (OLMo) to 5 % (teacher-student)"
     )
-    nu_shape: float = 2.0
-    """Gamma prior of ν, Juárez and Steel (2010): allows heavy tails, does not insist."""
-    nu_rate: float = 0.1
-    """Rate of that gamma prior."""
+    log_nu: Normal = Normal(
+        math.log(15.0), 0.8, "3 to 75 within two sigma: allows heavy tails, does not insist"
+    )
     tau_loss_inf: Scale = Scale(
         "tau_loss_inf", 0.6, "L∞ of jets is 0.32 with full inputs, 0.74 with kinematics only"
     )

@@ -292,8 +292,12 @@ def _fill_by_rule(frame: pd.DataFrame) -> None:
 
 def _faults(frame: pd.DataFrame) -> list[str]:
     faults = []
+    sizes_good = (frame["params"] > 0) & (frame["samples"] > 0)
     for name in ("params", "samples", "unique_samples", "flops"):
-        faults += _bad(frame, name, ~(frame[name] > 0) | np.isinf(frame[name]), "must be positive")
+        wrong = ~(frame[name] > 0) | np.isinf(frame[name])
+        if name in ("unique_samples", "flops"):  # filled from the other two: one fault, one line
+            wrong &= sizes_good
+        faults += _bad(frame, name, wrong, "must be positive")
     measured = frame["status"] != "diverged"
     bad_loss = measured & (~(frame["loss"] > 0) | np.isinf(frame["loss"]))
     faults += _bad(frame, "loss", bad_loss, "must be positive unless the run diverged")

@@ -1,0 +1,46 @@
+# Two commands: `make demo` shows a forecast, `make test` checks everything.
+# Each makes its own virtual environment; PYTHON and VENV may be given.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+RECORDS := studies/jets/records
+DEMO := demo
+
+.PHONY: demo test lint types format clean
+
+# The base package only: no torch, no event generator.
+$(VENV)/.base: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP_INSTALL) --upgrade "pip>=25.1"
+	$(PIP_INSTALL) -c constraints.txt -e .
+	touch $@
+
+$(VENV)/.all: $(VENV)/.base
+	$(PIP_INSTALL) -c constraints.txt -e ".[simulation]" --group dev
+	touch $@
+
+# Fit the committed runs without the dearest tenth, forecast that tenth, then a new budget.
+demo: $(VENV)/.base
+	$(BIN)/isoflop fit $(RECORDS) -o $(DEMO)/posterior.nc --hold-out 0.1 --quiet
+	$(BIN)/isoflop check $(DEMO)/posterior.nc --figure $(DEMO)/held_out.png
+	$(BIN)/isoflop forecast $(DEMO)/posterior.nc --budget 1e15 --figure $(DEMO)/forecast.png
+
+test: $(VENV)/.all
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.all
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: $(VENV)/.all
+	$(BIN)/mypy
+
+format: $(VENV)/.all
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) $(DEMO) dist build

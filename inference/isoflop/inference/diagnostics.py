@@ -1,0 +1,153 @@
+"""Whether a posterior can be trusted: convergence, influence, and what the prior decided alone."""
+
+import warnings
+from dataclasses import dataclass
+
+import arviz_stats as azs
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from isoflop.inference import laws
+from isoflop.inference.posterior import LAW_VARIABLES, VARIABLES
+
+MAX_RHAT = 1.01
+"""Vehtari et al., arXiv:1903.08008, recommend to accept no more."""
+MIN_ESS = 400.0
+"""The same paper: 100 a chain, for stable quantiles."""
+MAX_DIVERGENT = 0.001
+"""Fraction of divergent transitions above which a region of the posterior was missed."""
+MAX_PARETO_K = 0.7
+"""Vehtari et al., arXiv:1507.02646: above it a run decides the fit by itself."""
+PRIOR_DRIVEN = 0.7
+"""A parameter whose 68 % interval is wider than this share of its prior's is prior-driven."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether the draws represent the posterior, and if not why."""
+
+    ok: bool
+    """True if every check passed."""
+    reasons: tuple[str, ...]
+    """One sentence a failed check, with the remedy."""
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """All diagnostics of one posterior."""
+
+    table: pd.DataFrame
+    """A row a variable and group: median, 16 and 84 % quantiles, rhat, ess_bulk, ess_tail,
+    width_ratio (68 % interval over the prior's)."""
+    divergent: int
+    """Divergent transitions after warm-up."""
+    influential: tuple[str, ...]
+    """Runs with a Pareto k above `MAX_PARETO_K`."""
+    prior_driven: tuple[str, ...]
+    """Parameters that the runs do not inform, as `omega[full-40]`."""
+    verdict: Verdict
+    """The conclusion."""
+
+
+def diagnose(posterior: xr.DataTree) -> Diagnosis:
+    """Check convergence, influence and prior dependence of a posterior."""
+    table = _summary(posterior)
+    stats = posterior["sample_stats"].to_dataset()
+    divergent = int(stats["diverging"].sum())
+    informed = table["width_ratio"].dropna()
+    driven = tuple(informed.index[informed > PRIOR_DRIVEN])
+    verdict = _verdict(table, divergent, stats["diverging"].size)
+    return Diagnosis(table, divergent, _influential(posterior), driven, verdict)
+
+
+def _verdict(table: pd.DataFrame, divergent: int, draws: int) -> Verdict:
+    reasons = []
+    rhat, ess = table["rhat"], table[["ess_bulk", "ess_tail"]].min(axis=1)
+    if rhat.max() > MAX_RHAT:
+        reasons.append(
+            f"R-hat of {rhat.idxmax()} is {rhat.max():.3f}, above {MAX_RHAT}; "
+            "the chains disagree, sample longer (--warmup, --draws)"
+        )
+    if ess.min() < MIN_ESS:
+        reasons.append(
+            f"effective sample size of {ess.idxmin()} is {ess.min():.0f}, below {MIN_ESS:.0f}; "
+            "increase --draws"
+        )
+    if divergent > MAX_DIVERGENT * draws:
+        reasons.append(
+            f"{divergent} of {draws} transitions diverged; part of the posterior was missed, "
+            "increase --warmup or look for runs that contradict the law"
+        )
+    return Verdict(not reasons, tuple(reasons))
+
+
+def _summary(posterior: xr.DataTree) -> pd.DataFrame:
+    """One row for each variable that varies, indexed `name[group]` or `name`."""
+    draws, prior = posterior["posterior"].to_dataset(), posterior["prior"].to_dataset()
+    names = [name for name in VARIABLES if name in draws and float(draws[name].std()) > 0]
+    draws = draws[names]
+    columns = {
+        "median": draws.quantile(0.5, dim=("chain", "draw")),
+        "q16": draws.quantile(0.16, dim=("chain", "draw")),
+        "q84": draws.quantile(0.84, dim=("chain", "draw")),
+        "rhat": azs.rhat(draws),
+        "ess_bulk": azs.ess(draws, method="bulk"),
+        "ess_tail": azs.ess(draws, method="tail"),
+        "width_ratio": _width_ratio(posterior, draws, prior[names]),
+    }
+    flat = {column: _flattened(dataset) for column, dataset in columns.items()}
+    return pd.DataFrame(flat).loc[flat["median"].index]
+
+
+def _flattened(dataset: xr.Dataset) -> "pd.Series[float]":
+    """Scalars and group vectors of a dataset as one series indexed `name[group]` or `name`."""
+    values = {}
+    for name in map(str, dataset.data_vars):
+        if "group" not in dataset[name].dims:
+            values[name] = float(dataset[name])
+            continue
+        for group in dataset["group"].values:
+            values[f"{name}[{group}]"] = float(dataset[name].sel(group=group))
+    return pd.Series(values)
+
+
+def _width_ratio(posterior: xr.DataTree, draws: xr.Dataset, prior: xr.Dataset) -> xr.Dataset:
+    """68 % width of each law parameter over its prior's, on the scale the prior is set on.
+
+    L∞ is judged by its share of the loss at the centre of the runs: they fix the level, so L∞ in
+    nat would look informed even where nothing tells it from zero. log A and log B are derived.
+    """
+    runs = posterior["constant_data"].to_dataset()
+    centre = float(runs["params"].median()), float(runs["samples"].median())
+    widths = {"loss_inf": _width(_irreducible(draws, centre)) / _width(_irreducible(prior, centre))}
+    for name in ("alpha", "beta", "gamma", "omega"):
+        if name in draws:
+            bound = 1.0 if name == "omega" else 0.0
+            after, before = (xr.ufuncs.log(values[name] - bound) for values in (draws, prior))
+            widths[name] = _width(after) / _width(before)
+    return xr.Dataset(widths)
+
+
+def _width(values: xr.DataArray) -> xr.DataArray:
+    low, high = (values.quantile(q, dim=("chain", "draw"), skipna=False) for q in (0.16, 0.84))
+    width: xr.DataArray = high.drop_vars("quantile") - low.drop_vars("quantile")
+    return width
+
+
+def _irreducible(draws: xr.Dataset, centre: tuple[float, float]) -> xr.DataArray:
+    """Logit share of L∞ in the loss at the centre."""
+    theta = {name: draws[name].values for name in LAW_VARIABLES if name in draws}
+    reducible = np.asarray(laws.loss(*centre, **theta)) - theta["loss_inf"]
+    share: xr.DataArray = draws["loss_inf"].copy(data=np.log(theta["loss_inf"] / reducible))
+    return share
+
+
+def _influential(posterior: xr.DataTree) -> tuple[str, ...]:
+    """Runs whose leave-one-out weights have a heavy tail."""
+    with warnings.catch_warnings():
+        # ArviZ warns of high k; they are returned and shown instead.
+        warnings.simplefilter("ignore", UserWarning)
+        pareto = azs.loo(posterior, var_name="loss", pointwise=True).pareto_k
+    runs = posterior["constant_data"].to_dataset()["run"].values
+    return tuple(map(str, runs[np.asarray(pareto) > MAX_PARETO_K]))
