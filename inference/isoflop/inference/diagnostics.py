@@ -55,10 +55,17 @@ def diagnose(posterior: xr.DataTree) -> Diagnosis:
     table = _summary(posterior)
     stats = posterior["sample_stats"].to_dataset()
     divergent = int(stats["diverging"].sum())
-    informed = table["width_ratio"].dropna()
-    driven = tuple(informed.index[informed > PRIOR_DRIVEN])
     verdict = _verdict(table, divergent, stats["diverging"].size)
-    return Diagnosis(table, divergent, _influential(posterior), driven, verdict)
+    return Diagnosis(table, divergent, _influential(posterior), prior_driven(posterior), verdict)
+
+
+def prior_driven(posterior: xr.DataTree) -> tuple[str, ...]:
+    """Law parameters that the runs do not inform, as `omega[full-40]`.
+
+    Their 68 % interval is wider than `PRIOR_DRIVEN` times that of the prior.
+    """
+    ratio = _flattened(_width_ratio(posterior))
+    return tuple(map(str, ratio.index[ratio > PRIOR_DRIVEN]))
 
 
 def _verdict(table: pd.DataFrame, divergent: int, draws: int) -> Verdict:
@@ -84,9 +91,7 @@ def _verdict(table: pd.DataFrame, divergent: int, draws: int) -> Verdict:
 
 def _summary(posterior: xr.DataTree) -> pd.DataFrame:
     """One row for each variable that varies, indexed `name[group]` or `name`."""
-    draws, prior = posterior["posterior"].to_dataset(), posterior["prior"].to_dataset()
-    names = [name for name in VARIABLES if name in draws and float(draws[name].std()) > 0]
-    draws = draws[names]
+    draws = _varying(posterior)
     columns = {
         "median": draws.quantile(0.5, dim=("chain", "draw")),
         "q16": draws.quantile(0.16, dim=("chain", "draw")),
@@ -94,7 +99,7 @@ def _summary(posterior: xr.DataTree) -> pd.DataFrame:
         "rhat": azs.rhat(draws),
         "ess_bulk": azs.ess(draws, method="bulk"),
         "ess_tail": azs.ess(draws, method="tail"),
-        "width_ratio": _width_ratio(posterior, draws, prior[names]),
+        "width_ratio": _width_ratio(posterior),
     }
     flat = {column: _flattened(dataset) for column, dataset in columns.items()}
     return pd.DataFrame(flat).loc[flat["median"].index]
@@ -112,15 +117,23 @@ def _flattened(dataset: xr.Dataset) -> "pd.Series[float]":
     return pd.Series(values)
 
 
-def _width_ratio(posterior: xr.DataTree, draws: xr.Dataset, prior: xr.Dataset) -> xr.Dataset:
+def _varying(posterior: xr.DataTree) -> xr.Dataset:
+    """The posterior's variables without those that the law fixes, such as γ = 1."""
+    draws = posterior["posterior"].to_dataset()
+    return draws[[name for name in VARIABLES if name in draws and float(draws[name].std()) > 0]]
+
+
+def _width_ratio(posterior: xr.DataTree) -> xr.Dataset:
     """68 % width of each law parameter over its prior's, on the scale the prior is set on.
 
     L∞ is judged by its share of the loss at the centre of the runs: they fix the level, so L∞ in
     nat would look informed even where nothing tells it from zero. log A and log B are derived.
     """
+    draws, prior = _varying(posterior), posterior["prior"].to_dataset()
     runs = posterior["constant_data"].to_dataset()
     centre = float(runs["params"].median()), float(runs["samples"].median())
-    widths = {"loss_inf": _width(_irreducible(draws, centre)) / _width(_irreducible(prior, centre))}
+    every = posterior["posterior"].to_dataset()
+    widths = {"loss_inf": _width(_irreducible(every, centre)) / _width(_irreducible(prior, centre))}
     for name in ("alpha", "beta", "gamma", "omega"):
         if name in draws:
             bound = 1.0 if name == "omega" else 0.0
@@ -137,7 +150,7 @@ def _width(values: xr.DataArray) -> xr.DataArray:
 
 def _irreducible(draws: xr.Dataset, centre: tuple[float, float]) -> xr.DataArray:
     """Logit share of L∞ in the loss at the centre."""
-    theta = {name: draws[name].values for name in LAW_VARIABLES if name in draws}
+    theta = {name: draws[name].values for name in LAW_VARIABLES}
     reducible = np.asarray(laws.loss(*centre, **theta)) - theta["loss_inf"]
     share: xr.DataArray = draws["loss_inf"].copy(data=np.log(theta["loss_inf"] / reducible))
     return share

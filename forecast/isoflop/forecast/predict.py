@@ -1,0 +1,129 @@
+"""The loss of a run that nobody has trained yet, for every draw of the posterior.
+
+Arrays have the draws first: shape (draws, points). Losses are in nat, N counts parameters, U
+distinct samples and e epochs. Summaries are taken last, by `quantiles`.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+from numpy.typing import ArrayLike
+
+from isoflop.inference import laws
+from isoflop.inference.posterior import LAW_VARIABLES
+
+QUANTILES = (0.025, 0.16, 0.5, 0.84, 0.975)
+
+
+@dataclass(frozen=True)
+class Draws:
+    """The law of one group, draw by draw; arrays of shape (draws,)."""
+
+    group: str
+    """Name of the group."""
+    loss_inf: np.ndarray
+    """L∞, in nat."""
+    log_A: np.ndarray
+    """Logarithm of A in A N^−α."""
+    log_B: np.ndarray
+    """Logarithm of B in B D_eff^−β."""
+    alpha: np.ndarray
+    """Exponent of the parameters."""
+    beta: np.ndarray
+    """Exponent of the effective samples."""
+    gamma: np.ndarray
+    """Coupling of the two terms; 1 is the additive law."""
+    omega: np.ndarray
+    """Bound of the repetition gain D_eff/U."""
+    sigma: np.ndarray
+    """Relative scatter of a run's loss about the law."""
+    nu: np.ndarray
+    """Degrees of freedom of that scatter."""
+    flops_per_param_sample: float
+    """c in C = c·N·D, in FLOP."""
+    smallest_flops: float
+    """Compute of the cheapest run of the group in the fit, in FLOP."""
+    largest_flops: float
+    """Compute of the most expensive run of the group in the fit, in FLOP."""
+
+    def columns(self, *names: str) -> dict[str, np.ndarray]:
+        """Parameters by name, shape (draws, 1), to broadcast against points."""
+        return {name: getattr(self, name)[:, None] for name in names}
+
+
+def group_names(posterior: xr.DataTree) -> tuple[str, ...]:
+    """Names of the groups of a posterior, in its order."""
+    return tuple(str(name) for name in posterior["posterior"].to_dataset()["group"].values)
+
+
+def group_draws(posterior: xr.DataTree, group: str) -> Draws:
+    """The draws of one group, chains joined; `ValueError` lists the groups there are."""
+    names = group_names(posterior)
+    if group not in names:
+        raise ValueError(f"unknown group {group!r}; this posterior has {', '.join(names)}")
+    dataset = posterior["posterior"].to_dataset()
+    own = dataset.isel(group=names.index(group))
+    constant = posterior["constant_data"].to_dataset()
+    cost = constant["flops_per_param_sample"].sel(group=group)
+    flops = constant["flops"].values[constant["run_group"].values.astype(str) == group]
+    return Draws(
+        group=group,
+        **{
+            name: np.asarray(own[name].values, float).reshape(-1)
+            for name in (*LAW_VARIABLES, "sigma", "nu")
+        },
+        flops_per_param_sample=float(cost),
+        smallest_flops=float(flops.min()),
+        largest_flops=float(flops.max()),
+    )
+
+
+def loss_draws(
+    draws: Draws,
+    params: ArrayLike,
+    *,
+    unique_samples: ArrayLike,
+    epochs: ArrayLike = 1.0,
+) -> np.ndarray:
+    """Loss of the law [nat], shape (draws, points), before the scatter of runs.
+
+    N, U and e are scalars, of shape (points,), or of shape (draws, points) where each draw has a
+    point of its own.
+    """
+    theta = draws.columns(*LAW_VARIABLES)
+    run = (np.asarray(value, float) for value in (params, unique_samples, epochs))
+    return np.asarray(laws.loss(*run, **theta))
+
+
+def predictive_draws(
+    draws: Draws,
+    params: ArrayLike,
+    *,
+    unique_samples: ArrayLike,
+    epochs: ArrayLike = 1.0,
+    seed: int,
+) -> np.ndarray:
+    """Loss of a new run [nat], shape (draws, points): the law's with the Student-t scatter.
+
+    log loss = log L + σ t_ν, as in the model. Each draw has one t, shared by all its points: the
+    distribution at a point is the right one, and intervals along a curve are smooth.
+    """
+    law_loss = loss_draws(draws, params, unique_samples=unique_samples, epochs=epochs)
+    scatter = draws.sigma * np.random.default_rng(seed).standard_t(draws.nu)
+    return np.asarray(law_loss * np.exp(scatter)[:, None])
+
+
+def quantiles(values: np.ndarray) -> np.ndarray:
+    """`QUANTILES` over the draws of an array (draws, points): shape (5, points)."""
+    return np.asarray(np.quantile(values, QUANTILES, axis=0))
+
+
+def extrapolation_decades(flops: float, largest_flops: float) -> float:
+    """How many decades a budget lies beyond the most expensive fitted run; 0 within the data.
+
+    >>> extrapolation_decades(1e22, 1e20)
+    2.0
+    """
+    return round(max(0.0, math.log10(flops / largest_flops)), 3)

@@ -1,0 +1,153 @@
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+from matplotlib.collections import FillBetweenPolyCollection, PathCollection
+from matplotlib.figure import Figure
+
+from isoflop.forecast.allocate import best_plan, optimal
+from isoflop.forecast.fans import ForecastCurves, forecast_curves
+from isoflop.forecast.figures import (
+    check_figure,
+    forecast_axes,
+    forecast_figure,
+    held_out_figure,
+    isoflop_axes,
+    residual_axes,
+    save_figure,
+)
+from isoflop.forecast.predict import group_draws, predictive_draws, quantiles
+from isoflop.forecast.table import fitted_comparison, held_out_comparison
+
+
+@pytest.fixture(scope="module")
+def curves(posterior: xr.DataTree) -> ForecastCurves:
+    return forecast_curves(posterior, [1e18])
+
+
+def test_fan_is_the_forecast_of_the_table(posterior: xr.DataTree, curves: ForecastCurves) -> None:
+    fan = curves.fans[1]
+    assert fan.group == "kinematic"
+    assert fan.flops[-1] == pytest.approx(1e18)
+    draws = group_draws(posterior, "kinematic")
+    plan = best_plan(draws, fan.flops[-1])
+    loss = predictive_draws(draws, plan.params, unique_samples=plan.samples, seed=0)
+    np.testing.assert_allclose(fan.loss[:, -1], quantiles(loss)[:, 0], rtol=1e-6)
+    assert (np.diff(fan.loss, axis=0) > 0).all()
+
+
+def test_isoflop_minimum_is_the_optimum(posterior: xr.DataTree, curves: ForecastCurves) -> None:
+    line = curves.isoflops[-1]
+    assert line.flops == 1e18
+    assert line.extrapolated
+    assert not curves.isoflops[0].extrapolated
+    best = np.median(optimal(group_draws(posterior, "all"), 1e18).params)
+    assert line.best_params[2] == pytest.approx(best)
+    assert line.best_loss == pytest.approx(line.loss[2].min(), rel=1e-3)
+
+
+def test_isoflop_group_must_be_shown(posterior: xr.DataTree) -> None:
+    with pytest.raises(ValueError, match="'all', which is not among the groups shown: kinematic"):
+        forecast_curves(posterior, [1e18], groups=["kinematic"], iso_group="all")
+
+
+def test_curves_hold_fitted_and_held_out_runs(curves: ForecastCurves) -> None:
+    found = {(points.group, points.held_out): len(points.loss) for points in curves.runs}
+    assert found == {("all", False): 9, ("kinematic", False): 9, ("all", True): 3}
+
+
+def test_forecast_axes_show_runs_fans_budget_and_extrapolation(curves: ForecastCurves) -> None:
+    ax = forecast_axes(curves)
+    kinds = [type(artist) for artist in ax.collections]
+    assert kinds.count(PathCollection) == len(curves.runs)
+    assert kinds.count(FillBetweenPolyCollection) == 2 * len(curves.fans)
+    assert [text.get_text() for text in ax.texts] == ["budget $10^{18}$", "extrapolated"]
+    legend = ax.get_legend()
+    assert legend is not None
+    labels = [text.get_text() for text in legend.get_texts()]
+    assert labels == ["all", "kinematic", "held out", "68 %", "95 %"]
+    assert ax.get_xlabel() == "training compute $C$ [FLOP]"
+    assert ax.get_ylabel() == "validation loss $L$ [nat]"
+    assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
+
+
+def test_budget_within_the_data_marks_no_extrapolation(posterior: xr.DataTree) -> None:
+    inside = forecast_curves(posterior, [1e12], groups=["kinematic"])
+    ax = forecast_axes(inside)
+    assert [text.get_text() for text in ax.texts] == ["budget $10^{12}$"]
+
+
+def test_isoflop_axes_label_every_curve(curves: ForecastCurves) -> None:
+    ax = isoflop_axes(curves)
+    assert len(ax.texts) == len(curves.isoflops)
+    assert ax.texts[-1].get_text() == "$10^{18}$ FLOP"
+    assert ax.get_xlabel() == "parameters $N$"
+
+
+def test_many_groups_keep_one_band_and_a_legend_below(curves: ForecastCurves) -> None:
+    names = [f"group-{i}" for i in range(9)]
+    many = replace(
+        curves,
+        fans=tuple(replace(curves.fans[0], group=name) for name in names),
+        runs=tuple(replace(curves.runs[0], group=name) for name in names),
+        iso_group=names[3],
+    )
+    ax = forecast_axes(many)
+    assert sum(isinstance(artist, FillBetweenPolyCollection) for artist in ax.collections) == 2
+    legend = ax.get_legend()
+    assert legend is not None
+    labels = [text.get_text() for text in legend.get_texts()]
+    assert labels == [*names, "68 % of group-3", "95 % of group-3"]
+
+
+def test_figure_is_written_without_pyplot(
+    curves: ForecastCurves, posterior: xr.DataTree, tmp_path: Path
+) -> None:
+    figure = forecast_figure(curves)
+    assert len(figure.axes) == 2
+    figure.savefig(tmp_path / "forecast.png")
+    held = held_out_figure(held_out_comparison(posterior)).figure
+    assert isinstance(held, Figure)
+    held.savefig(tmp_path / "held_out.pdf")
+    assert len(list(tmp_path.iterdir())) == 2
+    assert "matplotlib.pyplot" not in sys.modules
+
+
+def test_figures_draw_on_the_axes_they_are_given(
+    curves: ForecastCurves, posterior: xr.DataTree
+) -> None:
+    axes = Figure().subplots(1, 3)
+    assert forecast_axes(curves, axes[0]) is axes[0]
+    assert isoflop_axes(curves, axes[1]) is axes[1]
+    assert held_out_figure(held_out_comparison(posterior), axes[2]) is axes[2]
+
+
+def test_held_out_figure_has_a_row_a_run(posterior: xr.DataTree) -> None:
+    table = held_out_comparison(posterior)
+    ax = held_out_figure(table)
+    assert len(ax.get_yticks()) == 3
+    markers = [line for line in ax.lines if line.get_marker() != "None"]
+    shown = np.array([line.get_xdata() for line in markers], float).ravel()
+    np.testing.assert_allclose(shown, 100.0 * (table["observed"] / table["median"] - 1.0))
+
+
+def test_residuals_show_every_run_and_intervals_about_zero(posterior: xr.DataTree) -> None:
+    fitted, held = fitted_comparison(posterior), held_out_comparison(posterior)
+    ax = residual_axes(fitted, held)
+    shown = sum(
+        len(np.asarray(line.get_xdata())) for line in ax.lines if line.get_marker() != "None"
+    )
+    assert shown == len(fitted) + len(held)
+    assert check_figure(fitted).axes[0].get_xscale() == "log"
+    assert len(check_figure(fitted, held).axes) == 2
+
+
+def test_a_figure_is_saved_whole_or_refused_by_its_suffix(tmp_path: Path) -> None:
+    save_figure(Figure(), tmp_path / "new" / "empty.svg")
+    assert (tmp_path / "new" / "empty.svg").stat().st_size > 0
+    with pytest.raises(ValueError, match=r"cannot draw .*a.docx: 'docx' is no figure format; use"):
+        save_figure(Figure(), tmp_path / "a.docx")
+    assert not (tmp_path / "a.docx").exists()

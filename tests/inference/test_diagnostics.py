@@ -1,0 +1,57 @@
+"""Diagnostics say what is wrong with draws that are wrong."""
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from isoflop.inference.diagnostics import diagnose
+
+pytestmark = pytest.mark.slow  # a session fixture samples
+
+
+def _changed(tree: xr.DataTree, group: str, dataset: xr.Dataset) -> xr.DataTree:
+    other = tree.copy(deep=True)
+    other[group] = xr.DataTree(dataset)
+    return other
+
+
+def test_chains_that_disagree_are_refused(posterior: xr.DataTree) -> None:
+    draws = posterior["posterior"].to_dataset().copy(deep=True)
+    draws["beta"][0] += 5 * draws["beta"].std()
+    verdict = diagnose(_changed(posterior, "posterior", draws)).verdict
+    assert not verdict.ok
+    assert any(reason.startswith("R-hat of beta[") for reason in verdict.reasons)
+    assert "the chains disagree, sample longer (--warmup, --draws)" in " ".join(verdict.reasons)
+
+
+def test_divergences_are_refused(posterior: xr.DataTree) -> None:
+    stats = posterior["sample_stats"].to_dataset().copy(deep=True)
+    stats["diverging"][:, :50] = True
+    verdict = diagnose(_changed(posterior, "sample_stats", stats)).verdict
+    assert any(reason.startswith("200 of 1200 transitions diverged") for reason in verdict.reasons)
+
+
+def test_too_few_draws_are_refused(posterior: xr.DataTree) -> None:
+    draws = posterior["posterior"].to_dataset()
+    repeated = draws.isel(draw=np.repeat(np.arange(30), 10))
+    verdict = diagnose(_changed(posterior, "posterior", repeated)).verdict
+    assert any("below 400; increase --draws" in reason for reason in verdict.reasons)
+
+
+def test_a_posterior_that_is_its_prior_is_prior_driven(posterior: xr.DataTree) -> None:
+    prior = posterior["prior"].to_dataset()
+    draws = posterior["posterior"].to_dataset().copy(deep=True)
+    narrow = prior.isel(draw=slice(0, draws.sizes["draw"]))
+    for name in ("alpha", "omega"):
+        draws[name] = draws[name].copy(data=np.repeat(narrow[name].values, 4, axis=0))
+    driven = diagnose(_changed(posterior, "posterior", draws)).prior_driven
+    assert driven == ("alpha[large]", "alpha[small]", "omega[large]", "omega[small]")
+
+
+def test_a_run_that_contradicts_the_law_is_named(posterior: xr.DataTree) -> None:
+    weights = posterior["log_likelihood"].to_dataset().copy(deep=True)
+    rng = np.random.default_rng(0)
+    shape = weights["loss"].shape[:2]
+    weights["loss"][:, :, 3] = 10 * np.log(rng.random(shape))
+    name = str(posterior["constant_data"].to_dataset()["run"].values[3])
+    assert name in diagnose(_changed(posterior, "log_likelihood", weights)).influential

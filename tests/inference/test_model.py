@@ -1,0 +1,70 @@
+"""The density of the model against the same density written by hand with SciPy."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpyro.infer.util import log_density
+from scipy import stats
+
+from isoflop.inference import laws
+from isoflop.inference.model import run_data, scaling_model
+from isoflop.inference.predictive import log_likelihood
+from isoflop.inference.priors import DEFAULT
+
+SITES = {
+    "irreducible": 0.3,
+    "share": -0.2,
+    "log_slope_n": np.log(0.4),
+    "log_slope_d": np.log(0.3),
+    "log_spare": np.log(5.0),
+    "log_gamma": -0.1,
+    "log_sigma": np.log(0.01),
+    "log_nu": np.log(8.0),
+    "level": np.array([12.0]),
+}
+
+
+def test_density_is_prior_times_student_likelihood(two_groups: Any) -> None:
+    records = two_groups.runs.query("group == 'small'").copy()
+    records["loss_stderr"] = 0.004
+    data = run_data(records)
+    density, _ = log_density(scaling_model, (data, laws.LAWS["coupled"]), {}, SITES)
+
+    priors = {
+        "irreducible": DEFAULT.irreducible,
+        "share": DEFAULT.share,
+        "log_slope_n": DEFAULT.log_slope,
+        "log_slope_d": DEFAULT.log_slope,
+        "log_spare": DEFAULT.log_omega_minus_1,
+        "log_gamma": DEFAULT.log_gamma,
+        "log_sigma": DEFAULT.log_sigma,
+        "log_nu": DEFAULT.log_nu,
+    }
+    prior = sum(stats.norm.logpdf(SITES[k], p.location, p.scale) for k, p in priors.items())
+    prior += stats.norm.logpdf(12.0, 0.0, 500.0)
+
+    gamma = np.exp(-0.1)
+    alpha, beta = 0.4 / gamma, 0.3 / gamma
+    n0 = np.exp(np.median(np.log(data.params)))
+    d0 = np.exp(np.median(np.log(data.unique_samples * data.epochs)))
+    at_centre = np.exp(np.log(data.loss).mean() + 0.012)
+    p, s = 1 / (1 + np.exp(-0.3)), 1 / (1 + np.exp(0.2))
+    u0 = (at_centre * (1 - p)) ** (1 / gamma)
+    gain = 1 + 5.0 * (1 - np.exp(-(data.epochs - 1) / 5.0))
+    u = u0 * (
+        s * (data.params / n0) ** -alpha + (1 - s) * (data.unique_samples * gain / d0) ** -beta
+    )
+    mean = np.log(at_centre * p + u**gamma)
+    scale = np.sqrt(0.01**2 + (0.004 / data.loss) ** 2)
+    likelihood = np.sum(stats.t.logpdf(np.log(data.loss), 8.0, loc=mean, scale=scale))
+    assert float(density) == pytest.approx(prior + likelihood, rel=1e-9)
+
+
+def test_log_likelihood_of_draws_is_that_of_the_model(one_group: Any) -> None:
+    data = run_data(one_group.runs)
+    _, trace = log_density(scaling_model, (data, laws.LAWS["coupled"]), {}, SITES)
+    draws = {name: np.asarray(site["value"])[None, None] for name, site in trace.items()}
+    observed = trace["log_loss_obs"]
+    exact = observed["fn"].log_prob(observed["value"])
+    np.testing.assert_allclose(log_likelihood(draws, data)[0, 0], np.asarray(exact), rtol=1e-8)
