@@ -54,6 +54,7 @@ def make_posterior(
         "posterior": law,
         "constant_data": constant.drop_vars("loss").assign_coords(group=groups),
         "observed_data": constant[["loss"]],
+        "posterior_predictive": replicated(constant, draws),
     }
     if held:
         tree |= held_out_groups(groups[0])
@@ -77,6 +78,13 @@ def fitted_runs(offsets: dict[str, float]) -> xr.Dataset:
     }
     names = [f"run-{i}" for i in range(len(params))]
     return xr.Dataset({k: ("run", v) for k, v in columns.items()}, coords={"run": names})
+
+
+def replicated(runs: xr.Dataset, draws: int) -> xr.Dataset:
+    """Losses of the runs with 1 % scatter, two chains of draws."""
+    noise = np.random.default_rng(2).standard_normal((2, draws, runs.sizes["run"]))
+    loss = (("chain", "draw", "run"), runs["loss"].to_numpy() * np.exp(0.01 * noise))
+    return xr.Dataset({"loss": loss}, coords={"run": runs["run"]})
 
 
 def held_out_groups(group: str) -> dict[str, xr.Dataset]:

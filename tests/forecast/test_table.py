@@ -11,6 +11,7 @@ from isoflop.forecast.allocate import best_plan, optimal
 from isoflop.forecast.predict import QUANTILES, group_draws, loss_draws, quantiles
 from isoflop.forecast.table import (
     ForecastRow,
+    fitted_comparison,
     forecast_budget,
     forecast_point,
     held_out_comparison,
@@ -177,3 +178,12 @@ def test_posterior_without_held_out_runs_says_so(posterior: xr.DataTree) -> None
     kept = posterior.filter(lambda node: not node.name or "predictions" not in node.name)
     with pytest.raises(ValueError, match="no runs kept apart from its fit; fit with hold_out > 0"):
         held_out_comparison(kept)
+
+
+def test_runs_of_the_fit_are_compared_with_their_replications(posterior: xr.DataTree) -> None:
+    table = fitted_comparison(posterior)
+    assert len(table) == 18
+    assert table["error_percent"].abs().max() < 0.5
+    assert table["inside_95"].all()
+    width = table["high_95"] / table["low_95"] - 1.0
+    np.testing.assert_allclose(width, 2 * 1.96 * 0.01, rtol=0.2)
