@@ -1,0 +1,182 @@
+"""The command line as its user meets it: help, outputs, and one line for each mistake."""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from isoflop import cli
+from isoflop.inference.simulate import simulate_runs
+
+THETA = {"loss_inf": 0.80, "log_A": 3.0, "log_B": 3.4, "alpha": 0.45, "beta": 0.35, "omega": 6.0}
+CELLS = [(n, u, 1.0) for n in np.geomspace(1e3, 3e5, 5) for u in np.geomspace(2e3, 4e5, 5)]
+COMMANDS = ("simulate", "train", "fit", "check", "forecast")
+
+
+def run(*words: str) -> int:
+    """Exit code of `isoflop words…`, in this process."""
+    before, sys.argv = sys.argv, ["isoflop", *words]
+    try:
+        cli.main()
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    finally:
+        sys.argv = before
+    return 0
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("runs") / "runs.csv"
+    runs = simulate_runs({"full-40": THETA}, CELLS, sigma=0.003, seed=1)
+    runs[["group", "params", "samples", "loss"]].rename(columns={"params": "N"}).to_csv(
+        path, index=False
+    )
+    return path
+
+
+@pytest.fixture(scope="module")
+def posterior(table: Path) -> Path:
+    path = table.with_name("posterior.nc")
+    short = ["--chains", "2", "--draws", "300", "--warmup", "300", "--quiet"]
+    assert (
+        run("fit", str(table), "-o", str(path), "--map", "params=N", "--hold-out", "0.1", *short)
+        == 0
+    )
+    return path
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_shows_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(command, "--help") == 0
+    assert f"Example: isoflop {command} " in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_forecast_json_has_the_promised_rows(
+    posterior: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    assert run("forecast", str(posterior), "--budget", "1e13", "--json", "-") == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert [row["q"] for row in rows if row["quantity"] == "loss"] == [
+        0.025,
+        0.16,
+        0.5,
+        0.84,
+        0.975,
+    ]
+    assert {row["quantity"] for row in rows} >= {"loss", "params_opt", "samples_opt"}
+    assert {row["group"] for row in rows} == {"full-40"}
+    assert set(rows[0]) == {
+        "group", "budget_flops", "params", "samples", "unique_samples", "epochs", "quantity", "q",
+        "value", "unit", "extrapolation_decades",
+    }  # fmt: skip
+    exact = THETA["loss_inf"] + np.exp(THETA["log_A"]) * rows[0]["params"] ** -THETA["alpha"]
+    exact += np.exp(THETA["log_B"]) * rows[0]["samples"] ** -THETA["beta"]
+    values = [row["value"] for row in rows if row["quantity"] == "loss"]
+    assert values[0] < exact < values[-1]
+
+
+@pytest.mark.slow
+def test_forecast_writes_table_and_figure(
+    posterior: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    csv, figure = tmp_path / "f.csv", tmp_path / "f.png"
+    words = ("--budget", "1e12", "--budget", "1 PFLOP", "--csv", str(csv), "--figure", str(figure))
+    assert run("forecast", str(posterior), *words) == 0
+    out = capsys.readouterr().out
+    assert "full-40 at C = 1.00e15 FLOP" in out
+    assert re.search(r"loss of a run \[nat\] +[\d.]+ +[\d.]+ – [\d.]+", out)
+    assert "The prior alone decides omega[full-40]" in out
+    assert csv.read_text().startswith("group,budget_flops,params")
+    assert figure.stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_forecast_of_one_run_takes_its_size_data_and_epochs(
+    posterior: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("--params", "1e5", "--unique", "1e5", "--epochs", "3", "--json", "-")
+    assert run("forecast", str(posterior), *words) == 0
+    row = json.loads(capsys.readouterr().out)["rows"][0]
+    assert (row["params"], row["unique_samples"], row["samples"]) == (1e5, 1e5, 3e5)
+    assert row["budget_flops"] == pytest.approx(6 * 1e5 * 3e5)
+
+
+@pytest.mark.slow
+def test_check_reports_law_verdict_and_held_out_runs(
+    posterior: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    figure, report = tmp_path / "check.png", tmp_path / "check.json"
+    words = ("--figure", str(figure), "--json", str(report))
+    assert run("check", str(posterior), *words) == 0
+    out = capsys.readouterr().out
+    assert "L = L∞ + (A N^−α + B D_eff^−β)^γ" in out
+    assert "Kept apart: the 2 most expensive runs." in out
+    content = json.loads(report.read_text())
+    assert content["held_out"]["runs"] == 2
+    assert content["prior_driven"] == ["omega[full-40]"]
+    assert figure.stat().st_size > 10_000
+
+
+MISTAKES = [
+    (("fit", "none.csv", "-o", "p.nc"), "no run records at none.csv; give a .csv or .parquet file"),
+    (("fit", "{table}", "-o", "p.nc"), "missing column(s) params; the table has group, N, samples"),
+    (("fit", "{table}", "-o", "p.nc", "--map", "N"), "--map 'N' is not NAME=COLUMN"),
+    (
+        ("fit", "{table}", "-o", "p.nc", "--map", "params=N", "--law", "cubic"),
+        "unknown law 'cubic'; choose one of coupled, additive",
+    ),
+    (
+        ("fit", "{table}", "-o", "{folder}", "--map", "params=N"),
+        "it is a folder; name a file",
+    ),
+    (
+        ("fit", "{table}", "-o", "{table}/p.nc", "--map", "params=N"),
+        "choose a folder you can write to",
+    ),
+    (("check", "none.nc"), "no posterior at none.nc; make one with `isoflop fit`"),
+    (("check", "{table}"), "not a NetCDF file that can be read"),
+    (("forecast", "p.nc", "--budget", "0"), "budget '0' is 0 FLOP; it must be positive and finite"),
+    (("forecast", "p.nc", "--budget", "7 parsec"), "budget '7 parsec': unknown unit 'parsec'"),
+    (("forecast", "p.nc"), "give either --budget, or --params with --unique (and --epochs)"),
+    (("forecast", "p.nc", "--params", "1e5"), "--params needs --unique, the number of distinct"),
+    (
+        ("simulate", "-n", "ten", "-o", "j"),
+        "-n is 'ten'; it must be a whole number, as 100k",
+    ),
+    (("train", "none.toml", "-o", "r"), "none.toml"),
+]
+
+
+@pytest.mark.parametrize(("words", "message"), MISTAKES)
+def test_a_mistake_ends_in_one_line_and_exit_code_2(
+    words: tuple[str, ...],
+    message: str,
+    table: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code = run(*[word.format(table=table, folder=tmp_path) for word in words])
+    captured = capsys.readouterr()
+    assert code == 2
+    assert message in captured.err
+    assert captured.err.startswith("isoflop: ")
+    assert captured.err.count("\n") == 1
+    assert captured.out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_option_is_named_with_the_way_to_help(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run("forecast", "p.nc", "--buget", "1") == 2
+    err = capsys.readouterr().err
+    assert "isoflop forecast --help" in err
+    assert "No such option: --buget" in err
