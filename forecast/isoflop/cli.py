@@ -102,6 +102,9 @@ def fit(
     out: Annotated[Path, typer.Option("-o", "--out", help="Posterior file (.nc).")],
     law: Annotated[str, typer.Option(help="coupled or additive.")] = "coupled",
     hold_out: Annotated[float, typer.Option(help="Share of the dearest runs kept apart.")] = 0.0,
+    loss_below: Annotated[
+        float, typer.Option(help="Leave out runs above this loss [nat], near guessing.")
+    ] = float("inf"),
     rename: Annotated[
         list[str] | None, typer.Option("--map", help="Column of the table, as params=N.")
     ] = None,
@@ -128,6 +131,7 @@ def fit(
         records,
         law,
         hold_out=hold_out,
+        loss_below=loss_below,
         chains=chains,
         draws=draws,
         warmup=warmup,

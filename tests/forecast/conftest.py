@@ -25,7 +25,8 @@ WIDTHS = {
     "gamma": 0.005,
     "omega": 1.0,
 }
-SIGMA, NU = 0.004, 5.0
+SIGMA, SIGMA_SLOPE, NU = 0.004, -0.1, 5.0
+SIGMA_SAMPLES = 1e6
 COST = 6.0
 # Groups differ by their irreducible loss.
 OFFSETS = {"all": 0.0, "kinematic": 0.4}
@@ -44,10 +45,12 @@ def make_posterior(
         for name, value in TRUTH.items()
     }
     theta["loss_inf"] = (dims, theta["loss_inf"][1] + np.array(list(offsets.values())))
-    noise = {"sigma": np.full(shape[:2], SIGMA), "nu": np.full(shape[:2], NU)}
+    values = {"sigma": SIGMA, "sigma_slope": SIGMA_SLOPE, "nu": NU}
+    noise = {name: np.full(shape[:2], value) for name, value in values.items()}
     variables = theta | {name: (dims[:2], value) for name, value in noise.items()}
     law = xr.Dataset(variables, coords={"group": groups})
     constant = fitted_runs(offsets)
+    constant["sigma_samples"] = ((), SIGMA_SAMPLES)
     constant["flops_per_param_sample"] = (("group",), np.full(len(groups), COST))
     tree = {name: xr.Dataset() for name in contract.GROUPS}
     tree |= {

@@ -34,6 +34,8 @@ def law(
         gamma=own_gamma,
         omega=own_omega,
         sigma=sigma,
+        sigma_slope=np.zeros_like(sigma),
+        sigma_samples=1e6,
         nu=nu,
         flops_per_param_sample=6.0,
         smallest_flops=1e12,

@@ -68,7 +68,8 @@ def test_predictive_scatter_is_the_student_t_of_the_model(exact: xr.DataTree) ->
     law = loss_draws(one, 1e6, unique_samples=1e7)[0, 0]
     seeds = range(300)
     losses = [predictive_draws(one, 1e6, unique_samples=1e7, seed=seed) for seed in seeds]
-    scatter = np.log(np.concatenate(losses)[:, 0] / law) / one.sigma[0]
+    sigma = one.sigma[0] * (1e7 / one.sigma_samples) ** one.sigma_slope[0]
+    scatter = np.log(np.concatenate(losses)[:, 0] / law) / sigma
     assert stats.kstest(scatter, stats.t(one.nu[0]).cdf).pvalue > 0.01
 
 

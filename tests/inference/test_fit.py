@@ -108,7 +108,10 @@ def test_diverged_and_overfitted_runs_are_left_out(one_group: Any) -> None:
     runs.loc[runs.index[1], ["status", "loss_kind"]] = ["overfitting", "final"]
     runs.loc[runs.index[2], ["status", "loss_kind"]] = ["overfitting", "early_stopped"]
     assert list(usable_runs(runs).index) == list(runs.index[2:])
-    with pytest.raises(ValueError, match="no run to fit: every run diverged or ended overfitted"):
+    low = usable_runs(runs, loss_below=1.5)
+    assert 0 < len(low) < len(runs)
+    assert low["loss"].max() < 1.5
+    with pytest.raises(ValueError, match="no run to fit: every run diverged, ended overfitted"):
         usable_runs(runs.iloc[:2])
 
 

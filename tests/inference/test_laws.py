@@ -80,3 +80,8 @@ def test_an_unknown_law_is_named_with_the_choices() -> None:
 
 def test_examples_in_the_docstrings_hold() -> None:
     assert doctest.testmod(laws).failed == 0
+
+
+def test_scatter_is_sigma_at_its_reference_and_falls_by_its_power() -> None:
+    scale = laws.scatter(np.array([1e4, 1e5]), sigma=0.02, sigma_slope=-0.5, reference=1e4)
+    np.testing.assert_allclose(scale, [0.02, 0.02 / np.sqrt(10)], rtol=1e-12)

@@ -20,6 +20,7 @@ SITES = {
     "log_spare": np.log(5.0),
     "log_gamma": -0.1,
     "log_sigma": np.log(0.01),
+    "sigma_slope": -0.1,
     "log_nu": np.log(8.0),
     "level": np.array([12.0]),
 }
@@ -39,6 +40,7 @@ def test_density_is_prior_times_student_likelihood(two_groups: Any) -> None:
         "log_spare": DEFAULT.log_omega_minus_1,
         "log_gamma": DEFAULT.log_gamma,
         "log_sigma": DEFAULT.log_sigma,
+        "sigma_slope": DEFAULT.sigma_slope,
         "log_nu": DEFAULT.log_nu,
     }
     prior = sum(stats.norm.logpdf(SITES[k], p.location, p.scale) for k, p in priors.items())
@@ -56,7 +58,8 @@ def test_density_is_prior_times_student_likelihood(two_groups: Any) -> None:
         s * (data.params / n0) ** -alpha + (1 - s) * (data.unique_samples * gain / d0) ** -beta
     )
     mean = np.log(at_centre * p + u**gamma)
-    scale = np.sqrt(0.01**2 + (0.004 / data.loss) ** 2)
+    own = 0.01 * (data.unique_samples * data.epochs / d0) ** -0.1
+    scale = np.sqrt(own**2 + (0.004 / data.loss) ** 2)
     likelihood = np.sum(stats.t.logpdf(np.log(data.loss), 8.0, loc=mean, scale=scale))
     assert float(density) == pytest.approx(prior + likelihood, rel=1e-9)
 
@@ -68,3 +71,12 @@ def test_log_likelihood_of_draws_is_that_of_the_model(one_group: Any) -> None:
     observed = trace["log_loss_obs"]
     exact = observed["fn"].log_prob(observed["value"])
     np.testing.assert_allclose(log_likelihood(draws, data)[0, 0], np.asarray(exact), rtol=1e-8)
+
+
+def test_an_error_that_runs_share_is_no_scatter_between_them(two_groups: Any) -> None:
+    records = two_groups.runs.copy()
+    records["loss_stderr"] = 0.004
+    assert (run_data(records).relative_stderr > 0).all()
+    records["dataset"] = records["dataset"].mask(records["group"] == "small", "validation A")
+    own = run_data(records).relative_stderr > 0
+    assert list(own) == list(records["group"] == "large")

@@ -12,7 +12,7 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from isoflop.inference import laws
-from isoflop.inference.posterior import LAW_VARIABLES
+from isoflop.inference.posterior import LAW_VARIABLES, NOISE_VARIABLES
 
 QUANTILES = (0.025, 0.16, 0.5, 0.84, 0.975)
 
@@ -38,9 +38,13 @@ class Draws:
     omega: np.ndarray
     """Bound of the repetition gain D_eff/U."""
     sigma: np.ndarray
-    """Relative scatter of a run's loss about the law."""
+    """Relative scatter of a run's loss about the law, at D = `sigma_samples`."""
+    sigma_slope: np.ndarray
+    """Power of D in that scatter."""
     nu: np.ndarray
     """Degrees of freedom of that scatter."""
+    sigma_samples: float
+    """D at which sigma is quoted, in samples."""
     flops_per_param_sample: float
     """c in C = c·N·D, in FLOP."""
     smallest_flops: float
@@ -72,8 +76,9 @@ def group_draws(posterior: xr.DataTree, group: str) -> Draws:
         group=group,
         **{
             name: np.asarray(own[name].values, float).reshape(-1)
-            for name in (*LAW_VARIABLES, "sigma", "nu")
+            for name in (*LAW_VARIABLES, *NOISE_VARIABLES)
         },
+        sigma_samples=float(constant["sigma_samples"]),
         flops_per_param_sample=float(cost),
         smallest_flops=float(flops.min()),
         largest_flops=float(flops.max()),
@@ -107,12 +112,17 @@ def predictive_draws(
 ) -> np.ndarray:
     """Loss of a new run [nat], shape (draws, points): the law's with the Student-t scatter.
 
-    log loss = log L + σ t_ν, as in the model. Each draw has one t, shared by all its points: the
+    log loss = log L + σ(D) t_ν, as in the model. Each draw has one t, shared by all its points: the
     distribution at a point is the right one, and intervals along a curve are smooth.
     """
     law_loss = loss_draws(draws, params, unique_samples=unique_samples, epochs=epochs)
-    scatter = draws.sigma * np.random.default_rng(seed).standard_t(draws.nu)
-    return np.asarray(law_loss * np.exp(scatter)[:, None])
+    scale = laws.scatter(
+        np.asarray(unique_samples, float) * np.asarray(epochs, float),
+        **draws.columns("sigma", "sigma_slope"),
+        reference=draws.sigma_samples,
+    )
+    scatter = np.asarray(scale) * np.random.default_rng(seed).standard_t(draws.nu)[:, None]
+    return np.asarray(law_loss * np.exp(scatter))
 
 
 def quantiles(values: np.ndarray) -> np.ndarray:

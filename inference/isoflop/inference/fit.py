@@ -29,6 +29,7 @@ def fit(
     law: str = "coupled",
     *,
     hold_out: float = 0.0,
+    loss_below: float = np.inf,
     chains: int = 4,
     draws: int = 1000,
     warmup: int = 1000,
@@ -42,13 +43,15 @@ def fit(
 
     `hold_out` is the fraction of the runs, the most expensive ones by `flops`, that are kept apart
     and predicted instead. Diverged runs carry no number and are left out, and so are runs that end
-    overfitted (`status` overfitting with `loss_kind` final): the law describes the best loss.
+    overfitted (`status` overfitting with `loss_kind` final): the law describes the best loss. Runs
+    whose loss is not below `loss_below` [nat] are left out too: near the loss of guessing (ln K for
+    K classes) nothing has been learned yet and no power law holds.
 
     Returns a tree by the contract of `isoflop.inference.posterior`. Raises `ValueError` when the
     runs cannot identify the law.
     """
     form = law_named(law)
-    usable = usable_runs(records)
+    usable = usable_runs(records, loss_below=loss_below)
     fitted, held = split_most_expensive(usable, hold_out)
     require_identified(fitted, form)
     data = run_data(fitted)
@@ -65,12 +68,16 @@ def fit(
     return tree
 
 
-def usable_runs(records: pd.DataFrame) -> pd.DataFrame:
-    """The runs that the law describes: with a loss, and not overfitted at their last step."""
+def usable_runs(records: pd.DataFrame, *, loss_below: float = np.inf) -> pd.DataFrame:
+    """The runs that the law describes: a loss below the bound and not overfitted at the end."""
     overfitted = (records["status"] == "overfitting") & (records["loss_kind"] == "final")
-    usable = records[(records["status"] != "diverged") & ~overfitted]
+    learned = (records["status"] != "diverged") & (records["loss"] < loss_below)
+    usable = records[learned & ~overfitted]
     if usable.empty:
-        raise ValueError("no run to fit: every run diverged or ended overfitted")
+        raise ValueError(
+            f"no run to fit: every run diverged, ended overfitted or has a loss of {loss_below:g} "
+            "nat or more"
+        )
     return usable
 
 
@@ -163,6 +170,7 @@ def _run_groups(records: pd.DataFrame, data: RunData) -> dict[str, xr.Dataset]:
     cost = records["flops"] / (records["params"] * records["samples"])
     per_group = cost.groupby(records["group"]).median().loc[list(data.groups)].to_numpy()
     constant["flops_per_param_sample"] = (("group",), per_group)
+    constant["sigma_samples"] = ((), float(np.exp(data.centre[1])))
     constant = constant.assign_coords(group=list(data.groups))
     return {"constant_data": constant, "observed_data": _observed_data(records)}
 
@@ -173,7 +181,7 @@ def _predicted_groups(
     """The runs kept apart: what they are, what they lost, and what the fit says of them."""
     apart = run_data(held)
     index = np.searchsorted(data.groups, held["group"].to_numpy(str))
-    apart = replace(apart, group=index, groups=data.groups)
+    apart = replace(apart, group=index, groups=data.groups, centre=data.centre)
     samples = _as_numpy(mcmc.get_samples(group_by_chain=True))
     predicted = _run_dataset(predictive.replicated_loss(samples, apart, seed=seed + 3))
     return {

@@ -119,6 +119,17 @@ def loss(
     return jnp.asarray(loss_inf) + jnp.exp(log_reducible(params, effective, **terms))
 
 
+def scatter(
+    samples: ArrayLike, *, sigma: ArrayLike, sigma_slope: ArrayLike, reference: ArrayLike
+) -> Array:
+    """Scale of a run's log loss about the law, σ (D / D_ref)^slope; σ is quoted at `reference`.
+
+    Seeds of a run on few samples differ more than seeds of a run on many, so the slope is mostly
+    negative.
+    """
+    return jnp.asarray(sigma) * (jnp.asarray(samples) / reference) ** sigma_slope
+
+
 def compute_optimal(
     flops: ArrayLike,
     *,

@@ -2,7 +2,8 @@
 
 For run i of group g, with the law of `isoflop.inference.laws`:
 
-    log loss_i ~ StudentT(ν, log L(N_i, U_i, e_i; θ_g), σ_i),   σ_i² = σ² + (stderr_i / loss_i)²
+    log loss_i ~ StudentT(ν, log L(N_i, U_i, e_i; θ_g), σ_i)
+    σ_i² = [σ (D_i / D₀)^slope]² + (stderr_i / loss_i)²
 
 It is sampled in an orthogonal parametrisation. At the centre (N₀, D₀) of the runs
 
@@ -41,7 +42,7 @@ class RunData:
     loss: np.ndarray
     """Validation loss, in nat."""
     relative_stderr: np.ndarray
-    """Sampling error of the loss over the loss; 0 where it is unknown."""
+    """Sampling error over the loss; 0 where it is unknown or common to the runs of the group."""
     group: np.ndarray
     """Index into `groups`."""
     groups: tuple[str, ...]
@@ -65,7 +66,7 @@ def run_data(records: pd.DataFrame) -> RunData:
         unique_samples=unique,
         epochs=samples / unique,
         loss=loss,
-        relative_stderr=np.nan_to_num(records["loss_stderr"].to_numpy(float)) / loss,
+        relative_stderr=_own_stderr(records) / loss,
         group=index,
         groups=tuple(str(name) for name in groups),
         centre=(float(np.median(np.log(params))), float(np.median(np.log(samples)))),
@@ -73,28 +74,50 @@ def run_data(records: pd.DataFrame) -> RunData:
     )
 
 
+def _own_stderr(records: pd.DataFrame) -> np.ndarray:
+    """Sampling error [nat] of each run's loss that its neighbours do not share, shape (runs,).
+
+    Runs measured on the same validation jets err together: that shifts the whole group, L∞ with
+    it, and is no scatter between runs. A group whose runs all name one `dataset` is such a case.
+    """
+    names = records.groupby("group")["dataset"]
+    shared = names.transform("nunique").eq(1) & names.transform("count").eq(names.transform("size"))
+    return records["loss_stderr"].mask(shared, 0.0).fillna(0.0).to_numpy(float)
+
+
 def scaling_model(data: RunData, law: Law, priors: Priors = DEFAULT) -> None:
     """The joint density of the parameters and the runs."""
-    theta, sigma, nu = sample_parameters(data, law, priors)
+    theta, noise = sample_parameters(data, law, priors)
     mean = laws.loss(
         data.params,
         data.unique_samples,
         data.epochs,
         **{name: value[data.group] for name, value in theta.items()},
     )
+    sigma = laws.scatter(
+        data.unique_samples * data.epochs,
+        sigma=noise["sigma"],
+        sigma_slope=noise["sigma_slope"],
+        reference=np.exp(data.centre[1]),
+    )
     # The place of a discrepancy that grows with the distance from the runs is in this scale.
     scale = jnp.sqrt(sigma**2 + data.relative_stderr**2)
-    numpyro.sample("log_loss_obs", dist.StudentT(nu, jnp.log(mean), scale), obs=jnp.log(data.loss))
+    likelihood = dist.StudentT(noise["nu"], jnp.log(mean), scale)
+    numpyro.sample("log_loss_obs", likelihood, obs=jnp.log(data.loss))
 
 
 def sample_parameters(
     data: RunData, law: Law, priors: Priors = DEFAULT
-) -> tuple[dict[str, Array], Array, Array]:
-    """The prior: the law's parameters, shape (groups,) each, then σ and ν."""
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """The prior: the law's parameters by name, shape (groups,) each, then those of the scatter."""
     theta = _group_parameters(data, law, priors)
-    sigma = jnp.exp(numpyro.sample("log_sigma", _normal(priors.log_sigma)))
-    nu = jnp.exp(numpyro.sample("log_nu", _normal(priors.log_nu)))
-    return theta, numpyro.deterministic("sigma", sigma), numpyro.deterministic("nu", nu)
+    noise = {
+        "sigma": jnp.exp(numpyro.sample("log_sigma", _normal(priors.log_sigma))),
+        "nu": jnp.exp(numpyro.sample("log_nu", _normal(priors.log_nu))),
+    }
+    noise = {name: numpyro.deterministic(name, value) for name, value in noise.items()}
+    noise["sigma_slope"] = numpyro.sample("sigma_slope", _normal(priors.sigma_slope))
+    return theta, noise
 
 
 def _group_parameters(data: RunData, law: Law, priors: Priors) -> dict[str, Array]:

@@ -56,7 +56,8 @@ LAW_VARIABLES = {
     "omega": Variable(("group",), "", "bound of the repetition gain D_eff/U", "ω"),
 }
 NOISE_VARIABLES = {
-    "sigma": Variable((), "", "relative scatter of a run's loss about the law", "σ"),
+    "sigma": Variable((), "", "relative scatter of a run's loss at D = `sigma_samples`", "σ"),
+    "sigma_slope": Variable((), "", "power of D in that scatter", "slope of σ"),
     "nu": Variable((), "", "degrees of freedom of that scatter", "ν"),
 }
 SCALE_VARIABLES = {
@@ -124,7 +125,7 @@ def check(posterior: xr.DataTree, *, source: str = "the posterior") -> None:
         elif name in draws and not np.isfinite(draws[name].values).all():
             faults.append(f"{name} has values that are not finite")
     runs = posterior["constant_data"].to_dataset()
-    wanted_runs = [*RUN_VARIABLES, "flops_per_param_sample"]
+    wanted_runs = [*RUN_VARIABLES, "flops_per_param_sample", "sigma_samples"]
     faults += [f"constant_data has no {name}" for name in wanted_runs if name not in runs]
     if faults:
         raise ValueError(f"{source}: {len(faults)} fault(s): " + "; ".join(faults))

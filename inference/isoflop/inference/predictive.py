@@ -11,7 +11,7 @@ from scipy import stats
 
 from isoflop.inference import laws
 from isoflop.inference.model import RunData
-from isoflop.inference.posterior import LAW_VARIABLES
+from isoflop.inference.posterior import LAW_VARIABLES, NOISE_VARIABLES
 
 Draws = Mapping[str, np.ndarray]
 
@@ -38,5 +38,7 @@ def replicated_loss(draws: Draws, data: RunData, *, seed: int) -> np.ndarray:
 
 def _student_t(draws: Draws, data: RunData) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Location, scale and degrees of freedom of the runs' log losses, per draw."""
-    sigma, nu = np.asarray(draws["sigma"])[..., None], np.asarray(draws["nu"])[..., None]
-    return expected_log_loss(draws, data), np.hypot(sigma, data.relative_stderr), nu
+    sigma, slope, nu = (np.asarray(draws[name])[..., None] for name in NOISE_VARIABLES)
+    samples, reference = data.unique_samples * data.epochs, np.exp(data.centre[1])
+    own = laws.scatter(samples, sigma=sigma, sigma_slope=slope, reference=reference)
+    return expected_log_loss(draws, data), np.hypot(np.asarray(own), data.relative_stderr), nu

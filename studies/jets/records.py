@@ -1,0 +1,62 @@
+"""Draw the run records of this study: loss against jets seen, one panel a group.
+
+Usage: python studies/jets/records.py
+"""
+
+from pathlib import Path
+
+import pandas as pd
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+
+from isoflop.forecast.figures import save_figure
+from isoflop.training.records import read_records
+
+HERE = Path(__file__).parent
+
+
+def main() -> None:
+    """Write records.png beside this file."""
+    records = read_records(HERE / "records")
+    groups = sorted(records["group"].unique())
+    figure = Figure(figsize=(4.0 * len(groups), 4.0), layout="constrained")
+    axes = figure.subplots(1, len(groups), sharey=True)
+    scale = LogNorm(records["params"].min(), records["params"].max())
+    for ax, group in zip(axes, groups, strict=True):
+        draw_group(ax, records[records["group"] == group], scale)
+        ax.set_title(group, fontsize=10)
+    axes[0].set_ylabel("validation loss $L$ [nat]")
+    axes[-1].legend(fontsize=8, frameon=False)
+    colours = axes[0].collections[0]
+    figure.colorbar(colours, ax=axes, label="parameters $N$", pad=0.01)
+    save_figure(figure, HERE / "records.png")
+
+
+def draw_group(ax: Axes, runs: pd.DataFrame, scale: LogNorm) -> None:
+    """One-epoch runs joined by size, runs over repeated jets as open diamonds."""
+    once = runs[runs["samples"] == runs["unique_samples"]]
+    again = runs[runs["samples"] > runs["unique_samples"]]
+    for size, row in once.groupby("params"):
+        mean = row.groupby("samples")["loss"].mean()
+        colour = colormaps["viridis"](scale(float(size)))  # type: ignore[arg-type]
+        ax.plot(mean.index, mean, color=colour, lw=0.8)
+    style = {"cmap": "viridis", "norm": scale}
+    ax.scatter(once["samples"], once["loss"], c=once["params"], s=14, label="one epoch", **style)
+    drawn = ax.scatter(
+        again["samples"],
+        again["loss"],
+        c=again["params"],
+        s=22,
+        marker="D",
+        label="repeated, stopped early",
+        **style,
+    )
+    drawn.set_facecolor("none")
+    ax.set_xscale("log")
+    ax.set_xlabel("jets seen $D$")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,151 @@
+"""Training runs: they learn, repeat themselves, keep the best weights and say how they ended."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from isoflop.training import loop
+from isoflop.training.config import RunConfig
+from isoflop.training.counting import count_parameters
+from isoflop.training.jets.batches import Splits, balanced_subset
+from isoflop.training.jets.jetclass import CLASSES
+from isoflop.training.loop import pick_device, schedule, train
+from isoflop.training.metrics import evaluate
+
+RUN = RunConfig(
+    features="full",
+    particles=20,
+    width=16,
+    depth=1,
+    unique_samples=400,
+    stopping_samples=100,
+    validation_samples=300,
+)
+
+
+def numbers(config: RunConfig, splits: Splits) -> tuple[object, ...]:
+    result = train(config, splits, device="cpu")
+    return replace(result.record, wall_seconds=None), result.working_points, result.curve
+
+
+def test_a_network_learns_and_the_record_says_on_what(splits: Splits) -> None:
+    record = train(replace(RUN, study="s", dataset="d"), splits, device="cpu").record
+    assert record.loss is not None and record.loss < math.log(10) - 0.2
+    assert record.accuracy is not None and record.accuracy > 0.15
+    assert (record.status, record.loss_kind) == ("ok", "final")
+    assert (record.samples, record.unique_samples) == (400, 400)
+    assert record.params == record.params_total == count_parameters(RUN.network).total
+    assert (record.study, record.dataset, record.group) == ("s", "d", "full-20")
+    assert record.learning_rate == RUN.rate
+
+
+def test_flops_of_the_record_are_6ndt(splits: Splits) -> None:
+    record = train(RUN, splits, device="cpu").record
+    lengths = np.minimum(np.diff(splits.train.offsets), 20)  # all 400 jets are in the subset
+    assert record.tokens_per_sample == pytest.approx(lengths.mean())
+    assert record.flops == pytest.approx(6 * record.params * 400 * lengths.mean())
+    assert record.flops_convention == "6NDT"
+    assert record.flops_counted == pytest.approx(record.flops, rel=0.3)
+
+
+def test_the_same_configuration_gives_the_same_numbers(splits: Splits) -> None:
+    config = replace(RUN, epochs=2)
+    assert numbers(config, splits) == numbers(config, splits)
+
+
+def test_another_seed_gives_another_loss(splits: Splits) -> None:
+    one, other = (train(replace(RUN, seed=seed), splits, device="cpu") for seed in (0, 1))
+    assert one.record.loss != other.record.loss
+
+
+def test_early_stopping_keeps_the_best_weights(
+    splits: Splits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Record what each validation of the run measured, then ask which one the record describes.
+    seen: list[tuple[int, float]] = []
+    predict = loop.predict
+
+    def spy(model, jets, rows, *, device):  # type: ignore[no-untyped-def]
+        scores, label = predict(model, jets, rows, device=device)
+        everything = balanced_subset(jets.jets.label, 400, seed=0)[100:]
+        full = evaluate(*predict(model, jets, everything, device=device))
+        seen.append((len(rows), full.loss))
+        return scores, label
+
+    monkeypatch.setattr(loop, "predict", spy)
+    config = replace(
+        RUN, unique_samples=60, epochs=40, width=64, learning_rate=0.02, batch_size=20, patience=4
+    )
+    result = train(config, splits, device="cpu")
+    stops = [point.loss for point in result.curve]
+    best = int(np.argmin(stops))  # type: ignore[arg-type]
+    assert len(stops) == best + 1 + 4 < 40
+    assert result.record.samples == (best + 1) * 60
+    assert result.record.unique_samples == 60
+    assert result.record.loss == seen[best][1] == seen[-1][1]
+    assert (result.record.status, result.record.loss_kind) == ("overfitting", "early_stopped")
+
+
+def test_stopping_and_reported_jets_are_disjoint_and_the_same_for_every_seed(
+    splits: Splits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[np.ndarray] = []
+    predict = loop.predict
+
+    def spy(model, jets, rows, *, device):  # type: ignore[no-untyped-def]
+        calls.append(rows)
+        return predict(model, jets, rows, device=device)
+
+    monkeypatch.setattr(loop, "predict", spy)
+    for seed in (0, 1):
+        train(replace(RUN, epochs=2, seed=seed), splits, device="cpu")
+    stopping, _, reported, *others = calls
+    assert not set(stopping) & set(reported)
+    np.testing.assert_array_equal(others[0], stopping)
+    np.testing.assert_array_equal(others[2], reported)
+
+
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_a_diverged_run_is_kept_without_numbers(splits: Splits, epochs: int) -> None:
+    config = replace(RUN, epochs=epochs, learning_rate=1e30)
+    result = train(config, splits, device="cpu")
+    assert result.record.status == "diverged"
+    assert (result.record.loss, result.record.loss_stderr, result.record.accuracy) == (None,) * 3
+    assert result.record.samples > 0
+    assert result.working_points == ()
+
+
+def test_curve_ends_at_the_last_jet(splits: Splits) -> None:
+    curve = train(replace(RUN, batch_size=5), splits, device="cpu").curve
+    assert len(curve) == loop.CURVE_POINTS
+    assert curve[-1].samples == 400
+
+
+def test_working_points_are_measured_for_every_signal(splits: Splits) -> None:
+    rows = train(RUN, splits, device="cpu").working_points
+    assert [row.signal for row in rows] == list(CLASSES[1:])
+    assert {row.n_background for row in rows} == {30}
+
+
+def test_schedule_warms_up_then_falls_to_zero() -> None:
+    rates = [schedule(step, 100, warmup=0.1) for step in range(100)]
+    assert rates[0] == pytest.approx(1 / 11)
+    assert max(rates) == rates[10] == 1.0
+    assert rates[-1] == pytest.approx(1 / 90)
+    assert np.all(np.diff(rates[10:]) < 0)
+
+
+def test_missing_cuda_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ValueError, match="'cuda' asked for, torch sees no CUDA device; use --devi"):
+        pick_device("cuda")
+    assert pick_device("auto").type == "cpu"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda_gives_the_loss_of_the_cpu_to_bfloat16(splits: Splits) -> None:
+    on_cpu, on_cuda = (train(RUN, splits, device=name).record.loss for name in ("cpu", "cuda"))
+    assert on_cuda == pytest.approx(on_cpu, rel=0.05)

@@ -1,0 +1,101 @@
+"""Batches for the network: balanced nested subsets of the jets, and padded arrays of particles."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from isoflop.training.jets.features import open_features
+from isoflop.training.jets.jetclass import CLASSES, Jets, open_jets
+
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some jets, padded to the same number of particles."""
+
+    x: npt.NDArray[np.float16]
+    """Features; padding repeats the first particle; shape (jets, particles, features)."""
+    mask: npt.NDArray[np.bool_]
+    """True on particles, False on padding, shape (jets, particles)."""
+    label: IntArray
+    """Class index, shape (jets,)."""
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The jets to train on and the jets to judge by."""
+
+    train: Jets
+    """Training jets."""
+    validation: Jets
+    """Validation jets: for early stopping and for the final loss, each its own part."""
+
+
+@dataclass(frozen=True)
+class JetSet:
+    """A split seen through one feature set, cut to the leading particles."""
+
+    jets: Jets
+    """Jets and their labels."""
+    features: npt.NDArray[np.float16]
+    """Features of all particles, memory-mapped, shape (particles, features)."""
+    particles: int
+    """Leading particles kept per jet."""
+
+    def batch(self, rows: IntArray) -> Batch:
+        """The jets of the given row numbers, shape (jets,)."""
+        start, count = self._spans(rows)
+        slot = np.arange(self.particles)
+        mask = slot < count[:, None]
+        x = np.take(self.features, start[:, None] + np.where(mask, slot, 0), axis=0)
+        return Batch(x, mask, self.jets.label[rows].astype(np.int64))
+
+    def mean_particles(self, rows: IntArray) -> float:
+        """Mean number of particles a jet after truncation."""
+        return float(self._spans(rows)[1].mean())
+
+    def _spans(self, rows: IntArray) -> tuple[IntArray, IntArray]:
+        start = self.jets.offsets[rows]
+        count = np.minimum(self.jets.offsets[rows + 1] - start, self.particles)
+        return start, count
+
+
+def open_splits(data: str | Path) -> Splits:
+    """Open the training and validation jets of a folder of ROOT files."""
+    return Splits(open_jets(data, "train"), open_jets(data, "val"))
+
+
+def open_set(jets: Jets, features: str, particles: int) -> JetSet:
+    """See `jets` through the feature set `features`, with at most `particles` leading particles."""
+    return JetSet(jets, open_features(jets, features), particles)
+
+
+def balanced_subset(label: npt.NDArray[np.uint8], size: int, *, seed: int) -> IntArray:
+    """Row numbers of `size` jets, the same number of each class to within one, shape (size,).
+
+    A seeded permutation of each class, dealt out in turn: the subset of size n is the first n rows
+    of every larger subset of the same seed.
+    """
+    generator = np.random.default_rng(seed)
+    rows = [generator.permutation(np.flatnonzero(label == index)) for index in range(len(CLASSES))]
+    each = min(map(len, rows))
+    if size > each * len(CLASSES):
+        scarce = CLASSES[int(np.argmin([len(of_class) for of_class in rows]))]
+        raise ValueError(
+            f"{size} jets asked for, {each * len(CLASSES)} there are in equal classes "
+            f"({each} {scarce} jets, the fewest); simulate more jets or ask for fewer"
+        )
+    return np.stack([of_class[:each] for of_class in rows], axis=1).ravel()[:size]
+
+
+def shuffled_batches(
+    rows: IntArray, size: int, generator: np.random.Generator
+) -> Iterator[IntArray]:
+    """One pass over `rows` in random order, `size` at a time; the last batch may be smaller."""
+    order = generator.permutation(rows)
+    for start in range(0, len(order), size):
+        yield order[start : start + size]

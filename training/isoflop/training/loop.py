@@ -1,0 +1,213 @@
+"""Train one network on jets: `train(config, data)` returns a typed record of the run."""
+
+import math
+import time
+from dataclasses import dataclass
+from importlib.metadata import version
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn import functional
+
+from isoflop.training.config import RunConfig
+from isoflop.training.counting import count_parameters, law_flops, training_flops
+from isoflop.training.jets.batches import (
+    IntArray,
+    JetSet,
+    Splits,
+    balanced_subset,
+    open_set,
+    shuffled_batches,
+)
+from isoflop.training.metrics import evaluate, working_points
+from isoflop.training.models import Transformer
+from isoflop.training.records import CurvePoint, RunRecord, WorkingPoint
+
+# A run over repeated data overfits when its last validation loss is this much above its best.
+OVERFITTING_MARGIN = 0.01
+GRADIENT_CLIP = 1.0
+CURVE_POINTS = 16  # of a one-epoch run; a run over repeated data has one an epoch
+_EXAMPLES = 2_000  # training jets that set the scale of the inputs
+_EVALUATION_BATCH = 256
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What one run leaves behind."""
+
+    record: RunRecord
+    """The run in one row."""
+    working_points: tuple[WorkingPoint, ...]
+    """Background counts at fixed signal efficiency; none for a diverged run."""
+    curve: tuple[CurvePoint, ...]
+    """The loss along the training."""
+
+
+def train(config: RunConfig, data: Splits, *, device: str = "auto") -> TrainResult:
+    """Train the network of `config` on `data` and measure it on the validation jets.
+
+    One epoch: the last weights count. Repeated data: after each epoch the loss on the stopping jets
+    is measured, the best weights are kept, and `patience` epochs without a new best end the run;
+    `samples` of the record is what the kept weights have seen. The recorded loss is measured on
+    other jets than those that chose the weights. A loss that is not finite ends the run as
+    diverged. The same configuration gives the same numbers on one CPU thread.
+    """
+    started = time.perf_counter()
+    place = pick_device(device)
+
+    # The data. Validation jets are the same for all runs of a study, so their draw has no seed.
+    training_set = open_set(data.train, config.features, config.particles)
+    validation_set = open_set(data.validation, config.features, config.particles)
+    unique = balanced_subset(data.train.label, config.unique_samples, seed=config.seed)
+    held_out = config.stopping_samples + config.validation_samples
+    chosen = balanced_subset(data.validation.label, held_out, seed=0)
+    stopping, validation = np.split(chosen, [config.stopping_samples])
+
+    # The network and its optimiser.
+    torch.manual_seed(config.seed)
+    model = Transformer(config.network)
+    examples = training_set.batch(unique[:_EXAMPLES])
+    model.standardise(torch.from_numpy(examples.x[examples.mask]).float())
+    model.to(place)
+    optimizer = torch.optim.AdamW(
+        model.parameters(),
+        lr=config.rate,
+        betas=(0.9, 0.95),
+        weight_decay=config.weight_decay,
+        fused=True,
+    )
+    generator = np.random.default_rng(config.seed)
+
+    # The state of the loop.
+    step, seen, waited, diverged = 0, 0, 0, False
+    kept, kept_seen, best_loss, last_loss = _weights(model), 0, math.inf, math.inf
+    losses: list[float] = []  # since the last point of the curve
+    curve: list[CurvePoint] = []
+    marks = {round(config.steps * part / CURVE_POINTS) for part in range(1, CURVE_POINTS + 1)}
+
+    # The loop.
+    for _ in range(config.epochs):
+        model.train()
+        for rows in shuffled_batches(unique, config.batch, generator):
+            for group in optimizer.param_groups:
+                group["lr"] = config.rate * schedule(step, config.steps, warmup=config.warmup)
+            logits, label = _forward(model, training_set, rows, place)
+            loss = functional.cross_entropy(logits, label)
+            step, seen = step + 1, seen + len(rows)
+            losses.append(loss.item())
+            diverged = not math.isfinite(losses[-1])
+            if diverged:
+                break
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(model.parameters(), GRADIENT_CLIP)
+            optimizer.step()
+            if config.epochs == 1 and step in marks:
+                curve.append(_point(config, seen, losses, None))
+        if config.epochs > 1 and not diverged:
+            last_loss = evaluate(*predict(model, validation_set, stopping, device=place)).loss
+            diverged = not math.isfinite(last_loss)
+            curve.append(_point(config, seen, losses, last_loss))
+            waited = 0 if last_loss < best_loss else waited + 1
+            if waited == 0:
+                kept, kept_seen, best_loss = _weights(model), seen, last_loss
+        if diverged or waited == config.patience:
+            break
+
+    # The verdict and the record.
+    if config.epochs > 1 and not diverged:
+        model.load_state_dict(kept)
+        seen = kept_seen
+    scores, truth = predict(model, validation_set, validation, device=place)
+    measured = evaluate(scores, truth)
+    diverged = diverged or not math.isfinite(measured.loss)
+    overfits = last_loss > (1 + OVERFITTING_MARGIN) * best_loss
+    params, tokens = count_parameters(config.network).total, training_set.mean_particles(unique)
+    record = RunRecord(
+        run_id=config.run_id,
+        group=config.group,
+        study=config.study,
+        params=params,
+        samples=seen,
+        unique_samples=min(config.unique_samples, seen),
+        flops=law_flops(params, tokens, seen),
+        flops_counted=training_flops(config.network, tokens, seen),
+        flops_convention="6NDT",
+        loss=None if diverged else measured.loss,
+        loss_stderr=None if diverged else measured.loss_stderr,
+        loss_kind="final" if config.epochs == 1 else "early_stopped",
+        status="diverged" if diverged else "overfitting" if overfits else "ok",
+        accuracy=None if diverged else measured.accuracy,
+        params_total=params,
+        params_convention="all trainable",
+        tokens_per_sample=tokens,
+        seed=config.seed,
+        features=config.features,
+        particles=config.particles,
+        architecture=config.architecture,
+        dataset=config.dataset,
+        learning_rate=config.rate,
+        batch_size=config.batch,
+        schedule=f"warm-up {config.warmup:g}, linear to zero over {config.steps} steps",
+        wall_seconds=time.perf_counter() - started,
+        device=place.type,
+        commit=f"isoflop {version('isoflop')}",
+    )
+    points = [] if diverged else working_points(scores, truth, run_id=config.run_id)
+    return TrainResult(record, tuple(points), tuple(curve))
+
+
+def schedule(step: int, steps: int, *, warmup: float) -> float:
+    """Share of the peak rate at a step, counted from 0: linear warm-up, then linear to zero."""
+    rising = warmup * steps
+    if step < rising:
+        return (step + 1) / (math.floor(rising) + 1)
+    return (steps - step) / (steps - rising)
+
+
+def pick_device(name: str) -> torch.device:
+    """`auto` is CUDA where there is one, else the CPU."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError(f"device {name!r} asked for, torch sees no CUDA device; use --device cpu")
+    return torch.device(name)
+
+
+def predict(
+    model: Transformer, jets: JetSet, rows: IntArray, *, device: torch.device
+) -> tuple[npt.NDArray[np.float32], IntArray]:
+    """Logits of the given jets, shape (jets, classes), and their labels, shape (jets,)."""
+    model.eval()
+    logits, labels = [], []
+    with torch.inference_mode():
+        for start in range(0, len(rows), _EVALUATION_BATCH):
+            part = rows[start : start + _EVALUATION_BATCH]
+            of_part, label = _forward(model, jets, part, device)
+            logits.append(of_part.cpu().numpy())
+            labels.append(label.cpu().numpy())
+    return np.concatenate(logits), np.concatenate(labels)
+
+
+def _forward(
+    model: Transformer, jets: JetSet, rows: IntArray, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits in float32 and labels of some jets; bfloat16 inside on CUDA."""
+    batch = jets.batch(rows)
+    x = torch.from_numpy(batch.x).to(device).float()
+    mask, label = torch.from_numpy(batch.mask).to(device), torch.from_numpy(batch.label).to(device)
+    with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+        logits = model(x, mask)
+    return logits.float(), label
+
+
+def _weights(model: Transformer) -> dict[str, torch.Tensor]:
+    return {name: value.detach().clone() for name, value in model.state_dict().items()}
+
+
+def _point(config: RunConfig, seen: int, losses: list[float], loss: float | None) -> CurvePoint:
+    """A point of the curve; empties the list of training losses since the last one."""
+    mean = float(np.mean(losses)) if losses else None
+    losses.clear()
+    return CurvePoint(run_id=config.run_id, samples=seen, train_loss=mean, loss=loss)
