@@ -112,6 +112,7 @@ def fit(
     draws: Annotated[int, typer.Option(min=1, help="Draws a chain.")] = 1000,
     warmup: Annotated[int, typer.Option(min=1, help="Adaptation steps a chain.")] = 1000,
     seed: Annotated[int, typer.Option(help="Seed of the sampler.")] = 0,
+    figure: Figure = "",
     json_out: Json = "",
     quiet: Quiet = False,
 ) -> None:
@@ -141,7 +142,9 @@ def fit(
         progress=not quiet and sys.stderr.isatty(),
     )
     save(posterior, out)
+    _note(f"posterior in {out}")
     _report(posterior, json_out, quiet=quiet)
+    _draw_check(posterior, figure)
 
 
 @app.command()
@@ -159,13 +162,7 @@ def check(
 
     posterior = load(path)
     _report(posterior, json_out, quiet=quiet)
-    if figure:
-        from isoflop.forecast.figures import check_figure, save_figure
-        from isoflop.forecast.table import fitted_comparison, held_out_comparison
-
-        held = held_out_comparison(posterior) if "predictions" in posterior.children else None
-        save_figure(check_figure(fitted_comparison(posterior), held), figure)
-        _note(f"figure in {figure}")
+    _draw_check(posterior, figure)
 
 
 @app.command()
@@ -227,6 +224,17 @@ def forecast(
         _draw_forecast(posterior, [row.budget_flops for row in rows], group, figure)
 
 
+def _draw_check(posterior: "xr.DataTree", out: str) -> None:
+    if not out:
+        return
+    from isoflop.forecast.figures import check_figure, save_figure
+    from isoflop.forecast.table import fitted_comparison, held_out_comparison
+
+    held = held_out_comparison(posterior) if "predictions" in posterior.children else None
+    save_figure(check_figure(fitted_comparison(posterior), held), out)
+    _note(f"figure in {out}")
+
+
 def _draw_forecast(
     posterior: "xr.DataTree", budgets: list[float], groups: list[str] | None, out: str
 ) -> None:
@@ -258,11 +266,11 @@ def _print_forecast(posterior: "xr.DataTree", intervals: "pd.DataFrame") -> None
             f"with N = {_number(plan['params'])}, {_number(plan['unique_samples'])} distinct "
             f"samples, {_number(plan['epochs'])} epoch(s)"
         )
-        _print(f"  {'':<20}{'median':>10}{'68 %':>20}{'95 %':>20}")
+        _print(f"  {'':<20}{'median':>10}{'68 %':>22}{'95 %':>22}")
         for row in rows.to_dict("records"):
             ranges = [_range(row["low_68"], row["high_68"]), _range(row["low_95"], row["high_95"])]
             name = names[row["quantity"]]
-            _print(f"  {name:<20}{_number(row['median']):>10}{ranges[0]:>20}{ranges[1]:>20}")
+            _print(f"  {name:<20}{_number(row['median']):>10}{ranges[0]:>22}{ranges[1]:>22}")
     shown = set(intervals["group"])
     driven = [name for name in prior_driven(posterior) if name.split("[")[1][:-1] in shown]
     if driven:
@@ -271,6 +279,8 @@ def _print_forecast(posterior: "xr.DataTree", intervals: "pd.DataFrame") -> None
 
 def _report(posterior: "xr.DataTree", json_out: str, *, quiet: bool) -> None:
     """Parameters, diagnostics, verdict and the runs that were kept apart."""
+    if quiet and not json_out:
+        return
     from isoflop.forecast.table import held_out_comparison, summarise_held_out
     from isoflop.inference.diagnostics import diagnose
 
@@ -314,7 +324,7 @@ def _print_law(posterior: "xr.DataTree", diagnosis: "Diagnosis") -> None:
     groups = [str(group) for group in runs["group"].values]
     _print(f"{law.equation}, {runs.sizes['run']} runs; median and 68 % interval:")
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("group", overflow="fold", ratio=1)
+    table.add_column("group", overflow="fold", min_width=10)
     shown = [name for name in law.parameters if name not in ("log_A", "log_B")]
     for name in shown:
         table.add_column(LAW_VARIABLES[name].symbol, no_wrap=True, justify="right")
@@ -344,7 +354,7 @@ def _print_law(posterior: "xr.DataTree", diagnosis: "Diagnosis") -> None:
 
 def _number(value: float) -> str:
     """Four digits where that is plain, else as 7.49e9."""
-    if value == 0 or 1e-3 <= abs(value) < 1e5:
+    if value == 0 or 1e-3 <= abs(value) < 1e4:
         return f"{value:.4g}"
     digits, exponent = f"{value:.2e}".split("e")
     return f"{digits}e{int(exponent)}"
@@ -388,7 +398,9 @@ def _write(text: str, out: str) -> None:
 def _print(content: Any) -> None:
     from rich.console import Console
 
-    Console(highlight=False, soft_wrap=isinstance(content, str)).print(content, markup=False)
+    # A pipe has no width; 100 columns hold the tables without folding.
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 100)
+    console.print(content, markup=False, soft_wrap=isinstance(content, str))
 
 
 def _note(line: str) -> None:

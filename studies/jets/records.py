@@ -44,16 +44,15 @@ def draw_group(ax: Axes, runs: pd.DataFrame, scale: LogNorm) -> None:
         ax.plot(mean.index, mean, color=colour, lw=0.8)
     style = {"cmap": "viridis", "norm": scale}
     ax.scatter(once["samples"], once["loss"], c=once["params"], s=14, label="one epoch", **style)
-    drawn = ax.scatter(
+    ax.scatter(
         again["samples"],
         again["loss"],
-        c=again["params"],
         s=22,
         marker="D",
+        facecolors="none",
+        edgecolors=colormaps["viridis"](scale(again["params"].to_numpy())),
         label="repeated, stopped early",
-        **style,
     )
-    drawn.set_facecolor("none")
     ax.set_xscale("log")
     ax.set_xlabel("jets seen $D$")
 

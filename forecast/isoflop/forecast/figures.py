@@ -114,7 +114,7 @@ def held_out_figure(comparison: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ]
     handles.append(Line2D([], [], color="0.4", linewidth=3.5, label="68 %"))
     handles.append(Line2D([], [], color="0.4", linewidth=1.0, label="95 %"))
-    _legend(ax, handles, outside=len(styles) > GROUPS_IN_AXES_LEGEND)
+    _legend(ax, handles, outside=True)  # inside it would hide intervals
     return ax
 
 

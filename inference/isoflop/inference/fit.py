@@ -9,7 +9,8 @@ import numpy as np
 import numpyro
 import pandas as pd
 import xarray as xr
-from numpyro.infer import MCMC, NUTS, Predictive, init_to_median
+from numpyro import handlers
+from numpyro.infer import MCMC, NUTS, init_to_median
 
 from isoflop.inference import posterior as contract
 from isoflop.inference import predictive
@@ -141,8 +142,7 @@ def _draw_groups(
 ) -> dict[str, xr.Dataset]:
     """The groups of the tree that hold draws."""
     samples = _as_numpy(mcmc.get_samples(group_by_chain=True))
-    sample_prior = Predictive(sample_parameters, num_samples=PRIOR_DRAWS, parallel=True)
-    prior = _as_numpy(sample_prior(jax.random.key(seed + 1), data, law, priors))
+    prior = _prior_draws(data, law, priors, seed=seed + 1)
     return {
         "posterior": _law_dataset(samples, data),
         "prior": _law_dataset({key: value[None] for key, value in prior.items()}, data),
@@ -152,6 +152,19 @@ def _draw_groups(
             predictive.replicated_loss(samples, data, seed=seed + 2)
         ),
     }
+
+
+def _prior_draws(data: RunData, law: Law, priors: Priors, *, seed: int) -> dict[str, np.ndarray]:
+    """Independent draws of all sites before the runs are seen, draws first."""
+
+    def one(key: jax.Array) -> dict[str, jax.Array]:
+        prior = handlers.seed(sample_parameters, key)
+        sites = handlers.trace(prior).get_trace(data, law, priors)
+        return {name: site["value"] for name, site in sites.items()}
+
+    # One compilation of the whole is quicker than NumPyro's `Predictive`, which compiles each step.
+    keys = jax.random.split(jax.random.key(seed), PRIOR_DRAWS)
+    return _as_numpy(jax.jit(jax.vmap(one))(keys))
 
 
 def _sample_stats(mcmc: MCMC) -> xr.Dataset:
