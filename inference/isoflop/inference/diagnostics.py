@@ -3,7 +3,6 @@
 import warnings
 from dataclasses import dataclass
 
-import arviz_stats as azs
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -91,6 +90,8 @@ def _verdict(table: pd.DataFrame, divergent: int, draws: int) -> Verdict:
 
 def _summary(posterior: xr.DataTree) -> pd.DataFrame:
     """One row for each variable that varies, indexed `name[group]` or `name`."""
+    import arviz_stats as azs  # two seconds to import, and a forecast does not need it
+
     draws = _varying(posterior)
     columns = {
         "median": draws.quantile(0.5, dim=("chain", "draw")),
@@ -158,6 +159,8 @@ def _irreducible(draws: xr.Dataset, centre: tuple[float, float]) -> xr.DataArray
 
 def _influential(posterior: xr.DataTree) -> tuple[str, ...]:
     """Runs whose leave-one-out weights have a heavy tail."""
+    import arviz_stats as azs
+
     with warnings.catch_warnings():
         # ArviZ warns of high k; they are returned and shown instead.
         warnings.simplefilter("ignore", UserWarning)

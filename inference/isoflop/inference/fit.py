@@ -10,7 +10,7 @@ import numpyro
 import pandas as pd
 import xarray as xr
 from numpyro import handlers
-from numpyro.infer import MCMC, NUTS, init_to_median
+from numpyro.infer import MCMC, NUTS, init_to_uniform
 
 from isoflop.inference import posterior as contract
 from isoflop.inference import predictive
@@ -121,7 +121,8 @@ def _sample(
     progress: bool,
 ) -> MCMC:
     chains, draws, warmup = lengths
-    start = init_to_median(num_samples=50)
+    # Near the centre of the priors, each chain elsewhere; drawing prior medians compiles for 10 s.
+    start = init_to_uniform(radius=0.5)
     kernel = NUTS(scaling_model, dense_mass=True, target_accept_prob=0.9, init_strategy=start)
     parallel = jax.local_device_count() >= chains
     mcmc = MCMC(
