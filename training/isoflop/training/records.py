@@ -272,20 +272,12 @@ def _to_types(frame: pd.DataFrame) -> list[str]:
 def _fill_defaults(frame: pd.DataFrame) -> None:
     if "run_id" not in frame:
         frame["run_id"] = [f"row-{number}" for number in range(1, len(frame) + 1)]
-    if "unique_samples" not in frame:
-        frame["unique_samples"] = frame["samples"]
-    if "flops" not in frame:
-        frame["flops"] = 6.0 * frame["params"] * frame["samples"]
     for item in fields(RunRecord):
         default = None if item.default is MISSING else item.default
         if item.name not in frame:
             frame[item.name] = np.nan if default is None and _kind(item)[0] != "str" else default
         elif default is not None:
             frame[item.name] = frame[item.name].where(frame[item.name].notna(), default)
-    _fill_by_rule(frame)
-
-
-def _fill_by_rule(frame: pd.DataFrame) -> None:
     frame["unique_samples"] = frame["unique_samples"].fillna(frame["samples"])
     frame["flops"] = frame["flops"].fillna(6.0 * frame["params"] * frame["samples"])
 

@@ -5,10 +5,8 @@ name and renamed into place. The merged tables are remade from the parts at the 
 """
 
 import multiprocessing
-import multiprocessing.connection
 import os
 import shutil
-import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -41,6 +39,7 @@ from isoflop.training.records import (
     merge_records,
     write_records,
 )
+from isoflop.training.workers import cores, end_with_parent
 
 # FLOP-equivalents a particle that small networks cost beyond their matrix products.
 _OVERHEAD = 40_000.0
@@ -96,7 +95,7 @@ def train_grid(
 
 def default_workers() -> int:
     """One process a CPU core; one where a GPU does the work."""
-    return 1 if torch.cuda.is_available() else os.cpu_count() or 1
+    return 1 if torch.cuda.is_available() else cores()
 
 
 def cost(run: RunConfig) -> float:
@@ -176,14 +175,7 @@ def _progress(total: int, *, quiet: bool) -> Progress:
 def _start_worker() -> None:
     """One thread a process; end with the parent, so that a killed sweep leaves none behind."""
     torch.set_num_threads(1)
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def follow() -> None:
-        multiprocessing.connection.wait([parent.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=follow, daemon=True).start()
+    end_with_parent()
 
 
 def _train_one(run: RunConfig, caches: tuple[Path, Path], parts: Path) -> float:

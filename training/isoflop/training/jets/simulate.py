@@ -33,7 +33,6 @@ import json
 import multiprocessing
 import os
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -71,6 +70,7 @@ from isoflop.training.jets.layout import (
 from isoflop.training.jets.preselection import PT_HAT_MIN, selection
 from isoflop.training.jets.processes import COMMON, GENERATION, Process
 from isoflop.training.jets.truth import Record, Truth, match, wrap
+from isoflop.training.workers import cores, end_with_parent
 
 try:
     import awkward as ak
@@ -135,7 +135,7 @@ def simulate(
     """
     folder = Path(directory)
     tasks = _tasks(folder, n_jets, seed, split, jets_per_file)
-    workers = _cores() if workers is None else workers
+    workers = cores() if workers is None else workers
     if workers < 1:
         raise ValueError(f"workers is {workers}; it must be at least 1")
     _generators()
@@ -217,7 +217,7 @@ def _run(tasks: list[_Task], workers: int) -> Iterator[int]:
         yield from map(_simulate_file, tasks)
         return
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=spawn, initializer=_die_with_parent) as pool:
+    with ProcessPoolExecutor(workers, mp_context=spawn, initializer=end_with_parent) as pool:
         futures = [pool.submit(_simulate_file, task) for task in tasks]
         try:
             for future in as_completed(futures):
@@ -225,23 +225,6 @@ def _run(tasks: list[_Task], workers: int) -> Iterator[int]:
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-
-
-def _die_with_parent() -> None:
-    """End this worker when its parent is killed; the pool alone would leave it waiting."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def wait() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
-
-
-def _cores() -> int:
-    affinity = getattr(os, "sched_getaffinity", None)  # absent on macOS
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 @contextmanager
