@@ -9,15 +9,18 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from isoflop.terminal import note, print_backtest, print_forecast, print_law, progress_bar, show
+
 if TYPE_CHECKING:
-    import pandas as pd
     import xarray as xr
 
-    from isoflop.inference.diagnostics import Diagnosis
+
+UNTRUSTED = 3
+"""Exit code of a failed verdict under --strict."""
 
 app = typer.Typer(
     name="isoflop",
@@ -31,6 +34,20 @@ app = typer.Typer(
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no tables.")]
 Json = Annotated[str, typer.Option("--json", metavar="FILE", help="Write JSON; - is stdout.")]
 Figure = Annotated[str, typer.Option("--figure", metavar="FILE", help="Draw (.png, .pdf, .svg).")]
+LawName = Annotated[str, typer.Option("--law", help="coupled or additive.")]
+LossBelow = Annotated[
+    float, typer.Option(help="Leave out runs above this loss [nat], near guessing.")
+]
+Renames = Annotated[
+    list[str] | None, typer.Option("--map", help="Column of the table, as params=N.")
+]
+Metric = Annotated[
+    str, typer.Option(help="loss; or bounded: a rate that saturates at its ceiling.")
+]
+Ceiling = Annotated[
+    float | None, typer.Option(help="Largest value of a bounded metric; 1 if not given.")
+]
+Strict = Annotated[bool, typer.Option("--strict", help="Exit 3 if the verdict is bad.")]
 PosteriorPath = Annotated[Path, typer.Argument(metavar="POSTERIOR", help="File of `isoflop fit`.")]
 
 
@@ -72,7 +89,7 @@ def simulate(
     _write(json.dumps(asdict(summary), default=str) + "\n", json_out)
     if not quiet:
         rate = summary.n_simulated / max(summary.seconds, 1e-9)
-        _note(f"{summary.n_jets} jets in {summary.directory} ({rate:.0f} jets/s this time)")
+        note(f"{summary.n_jets} jets in {summary.directory} ({rate:.0f} jets/s this time)")
 
 
 @app.command()
@@ -93,25 +110,27 @@ def train(
     summary = train_grid(grid, out, data=data, workers=workers, quiet=quiet)
     _write(json.dumps(asdict(summary), default=str) + "\n", json_out)
     if not quiet:
-        _note(f"{summary.trained} of {summary.runs} runs trained; records in {summary.out}")
+        note(f"{summary.trained} of {summary.runs} runs trained; records in {summary.out}")
 
 
 @app.command()
 def fit(
     runs: Annotated[Path, typer.Argument(metavar="RUNS", help="Records: CSV, Parquet or folder.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Posterior file (.nc).")],
-    law: Annotated[str, typer.Option(help="coupled or additive.")] = "coupled",
+    law: LawName = "coupled",
+    engine: Annotated[
+        str, typer.Option(help="nuts, or the bootstrap of approach3, approach3-coupled, varpro.")
+    ] = "nuts",
+    metric: Metric = "loss",
+    ceiling: Ceiling = None,
     hold_out: Annotated[float, typer.Option(help="Share of the dearest runs kept apart.")] = 0.0,
-    loss_below: Annotated[
-        float, typer.Option(help="Leave out runs above this loss [nat], near guessing.")
-    ] = float("inf"),
-    rename: Annotated[
-        list[str] | None, typer.Option("--map", help="Column of the table, as params=N.")
-    ] = None,
+    loss_below: LossBelow = float("inf"),
+    rename: Renames = None,
     chains: Annotated[int, typer.Option(min=1, help="Markov chains.")] = 4,
     draws: Annotated[int, typer.Option(min=1, help="Draws a chain.")] = 1000,
-    warmup: Annotated[int, typer.Option(min=1, help="Adaptation steps a chain.")] = 1000,
+    warmup: Annotated[int, typer.Option(min=1, help="Adaptation steps a chain.")] = 300,
     seed: Annotated[int, typer.Option(help="Seed of the sampler.")] = 0,
+    strict: Strict = False,
     figure: Figure = "",
     json_out: Json = "",
     quiet: Quiet = False,
@@ -125,31 +144,38 @@ def fit(
     from isoflop.training.records import read_records, records_hash
 
     check_writable(out)
+    if figure:
+        _require_figure_name(figure)
     records = read_records(runs, rename=_renames(rename or []))
     from isoflop.inference.fit import fit as sample
 
-    posterior = sample(
-        records,
-        law,
-        hold_out=hold_out,
-        loss_below=loss_below,
-        chains=chains,
-        draws=draws,
-        warmup=warmup,
-        seed=seed,
-        source=str(runs),
-        source_sha256=records_hash(runs),
-        progress=not quiet and sys.stderr.isatty(),
-    )
+    with progress_bar("sampling", visible=not quiet) as tick:
+        posterior = sample(
+            records,
+            law,
+            engine=engine,
+            ceiling=_ceiling(metric, ceiling),
+            hold_out=hold_out,
+            loss_below=loss_below,
+            chains=chains,
+            draws=draws,
+            warmup=warmup,
+            seed=seed,
+            source=str(runs),
+            source_sha256=records_hash(runs),
+            tick=tick,
+        )
     save(posterior, out)
-    _note(f"posterior in {out}")
+    note(f"posterior in {out}")
     _report(posterior, json_out, quiet=quiet)
     _draw_check(posterior, figure)
+    _stop_if_untrusted(posterior, 0.0, strict)
 
 
 @app.command()
 def check(
     path: PosteriorPath,
+    strict: Strict = False,
     figure: Figure = "",
     json_out: Json = "",
     quiet: Quiet = False,
@@ -163,6 +189,7 @@ def check(
     posterior = load(path)
     _report(posterior, json_out, quiet=quiet)
     _draw_check(posterior, figure)
+    _stop_if_untrusted(posterior, 0.0, strict)
 
 
 @app.command()
@@ -186,6 +213,7 @@ def forecast(
     seed: Annotated[int, typer.Option(help="Seed of the run-to-run scatter.")] = 0,
     json_out: Json = "",
     csv_out: Annotated[str, typer.Option("--csv", metavar="FILE", help="Write CSV.")] = "",
+    strict: Strict = False,
     figure: Figure = "",
     quiet: Quiet = False,
 ) -> None:
@@ -219,9 +247,78 @@ def forecast(
     if csv_out:
         table.write_csv(rows, csv_out)
     if not quiet and json_out != "-":
-        _print_forecast(posterior, table.to_intervals(rows))
+        print_forecast(posterior, table.to_intervals(rows))
     if figure:
         _draw_forecast(posterior, [row.budget_flops for row in rows], group, figure)
+    farthest = max(row.extrapolation_decades for row in rows)
+    if not quiet:
+        from isoflop.inference.verdict import sentence
+
+        note(sentence(posterior, decades=farthest))
+    _stop_if_untrusted(posterior, farthest, strict)
+
+
+@app.command()
+def backtest(
+    runs: Annotated[Path, typer.Argument(metavar="RUNS", help="Records: CSV, Parquet or folder.")],
+    holdout: Annotated[
+        float, typer.Option(help="Hide the runs above the largest compute over this.")
+    ] = 10.0,
+    rolling: Annotated[
+        bool, typer.Option("--rolling", help="Several cut-offs: 3, 10, 30 and 100.")
+    ] = False,
+    methods: Annotated[
+        str, typer.Option(help="Comma-separated: isoflop, approach3, approach3-coupled, varpro, …")
+    ] = "isoflop",
+    law: LawName = "coupled",
+    metric: Metric = "loss",
+    ceiling: Ceiling = None,
+    loss_below: LossBelow = float("inf"),
+    rename: Renames = None,
+    seed: Annotated[int, typer.Option(help="Seed of the samplers.")] = 0,
+    figure: Figure = "",
+    json_out: Json = "",
+    quiet: Quiet = False,
+) -> None:
+    """Hide the most expensive runs, forecast them from the rest, and score the forecast.
+
+    Example: isoflop backtest runs.csv --holdout 10 --methods isoflop,approach3
+    """
+    import pandas as pd
+
+    from isoflop.training.records import read_records
+
+    if figure:
+        _require_figure_name(figure)
+    records = read_records(runs, rename=_renames(rename or []))
+    from isoflop.inference.backtest import ROLLING_HOLDOUTS, to_json
+    from isoflop.inference.backtest import backtest as run
+
+    outcomes = [
+        run(
+            records[~(records["loss"] >= loss_below)],
+            holdout=factor,
+            methods=tuple(methods.split(",")),
+            law=law,
+            ceiling=_ceiling(metric, ceiling),
+            file=str(runs),
+            seed=seed,
+        )
+        for factor in (ROLLING_HOLDOUTS if rolling else (holdout,))
+    ]
+    rows = [row for outcome in outcomes for row in outcome.rows]
+    skipped = [one for outcome in outcomes for one in outcome.skipped]
+    if not rows:
+        reasons = (f"{one.group} at holdout {one.holdout:g}: {one.reason}" for one in skipped)
+        raise ValueError(f"no group of {runs} can be back-tested: {'; '.join(reasons)}")
+    _write(to_json(rows), json_out)
+    if not quiet and json_out != "-":
+        print_backtest(rows, skipped)
+    if figure:
+        from isoflop.forecast.figures import backtest_figure, save_figure
+
+        save_figure(backtest_figure(pd.DataFrame(map(asdict, rows))), figure)
+        note(f"figure in {figure}")
 
 
 def _draw_check(posterior: "xr.DataTree", out: str) -> None:
@@ -232,7 +329,7 @@ def _draw_check(posterior: "xr.DataTree", out: str) -> None:
 
     held = held_out_comparison(posterior) if "predictions" in posterior.children else None
     save_figure(check_figure(fitted_comparison(posterior), held), out)
-    _note(f"figure in {out}")
+    note(f"figure in {out}")
 
 
 def _draw_forecast(
@@ -243,38 +340,7 @@ def _draw_forecast(
 
     curves = forecast_curves(posterior, sorted(set(budgets)), groups=groups)
     save_figure(forecast_figure(curves), out)
-    _note(f"figure in {out}")
-
-
-def _print_forecast(posterior: "xr.DataTree", intervals: "pd.DataFrame") -> None:
-    """The forecast as a person reads it, and what of it the prior decides."""
-    from isoflop.inference.diagnostics import prior_driven
-
-    names = {
-        "loss": "loss of a run [nat]",
-        "params_opt": "best N",
-        "samples_opt": "best D [sample]",
-        "epochs_opt": "best epochs",
-    }
-    for _, rows in intervals.groupby(["group", "budget_flops"], sort=False):
-        plan: dict[Any, Any] = rows.to_dict("records")[0]
-        group, flops = plan["group"], plan["budget_flops"]
-        decades = plan["extrapolation_decades"]
-        where = f"{decades:.1f} decades beyond its runs" if decades else "within its runs"
-        _print(f"\n{group} at C = {_number(flops)} FLOP, {where}")
-        _print(
-            f"with N = {_number(plan['params'])}, {_number(plan['unique_samples'])} distinct "
-            f"samples, {_number(plan['epochs'])} epoch(s)"
-        )
-        _print(f"  {'':<20}{'median':>10}{'68 %':>22}{'95 %':>22}")
-        for row in rows.to_dict("records"):
-            ranges = [_range(row["low_68"], row["high_68"]), _range(row["low_95"], row["high_95"])]
-            name = names[row["quantity"]]
-            _print(f"  {name:<20}{_number(row['median']):>10}{ranges[0]:>22}{ranges[1]:>22}")
-    shown = set(intervals["group"])
-    driven = [name for name in prior_driven(posterior) if name.split("[")[1][:-1] in shown]
-    if driven:
-        _print(f"\nThe prior alone decides {', '.join(driven)}: no run informs it.")
+    note(f"figure in {out}")
 
 
 def _report(posterior: "xr.DataTree", json_out: str, *, quiet: bool) -> None:
@@ -283,6 +349,7 @@ def _report(posterior: "xr.DataTree", json_out: str, *, quiet: bool) -> None:
         return
     from isoflop.forecast.table import held_out_comparison, summarise_held_out
     from isoflop.inference.diagnostics import diagnose
+    from isoflop.inference.verdict import judge, sentence
 
     diagnosis = diagnose(posterior)
     held = None
@@ -290,7 +357,8 @@ def _report(posterior: "xr.DataTree", json_out: str, *, quiet: bool) -> None:
         held = summarise_held_out(held_out_comparison(posterior))
     if json_out:
         content = {
-            "verdict": asdict(diagnosis.verdict),
+            "verdict": asdict(judge(posterior)),
+            "sentence": sentence(posterior),
             "divergent": diagnosis.divergent,
             "prior_driven": diagnosis.prior_driven,
             "influential": diagnosis.influential,
@@ -300,68 +368,18 @@ def _report(posterior: "xr.DataTree", json_out: str, *, quiet: bool) -> None:
         _write(json.dumps(content, indent=1, ensure_ascii=False) + "\n", json_out)
     if quiet or json_out == "-":
         return
-    _print_law(posterior, diagnosis)
+    print_law(posterior, diagnosis)
     if held is not None:
-        _print(
+        show(
             f"Kept apart: the {held.runs} most expensive runs. "
             f"Mean error of the predicted loss {held.mean_absolute_error_percent:.2f} % "
             f"(bias {held.bias_percent:+.2f} %); the 68 % interval holds "
             f"{held.coverage_68:.0%} of them, the 95 % interval {held.coverage_95:.0%} "
             f"(width {held.median_width_95_percent:.1f} %)."
         )
-
-
-def _print_law(posterior: "xr.DataTree", diagnosis: "Diagnosis") -> None:
-    """The law's parameters per group, median and 68 % interval, then the verdict."""
-    from rich import box
-    from rich.table import Table
-
-    from isoflop.inference.laws import law_named
-    from isoflop.inference.posterior import LAW_VARIABLES
-
-    law = law_named(posterior.attrs["law"])
-    runs = posterior["constant_data"].to_dataset()
-    groups = [str(group) for group in runs["group"].values]
-    _print(f"{law.equation}, {runs.sizes['run']} runs; median and 68 % interval:")
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("group", overflow="fold", min_width=10)
-    shown = [name for name in law.parameters if name not in ("log_A", "log_B")]
-    for name in shown:
-        table.add_column(LAW_VARIABLES[name].symbol, no_wrap=True, justify="right")
-    rows: dict[Any, dict[Any, Any]] = diagnosis.table.to_dict("index")
-    for group in groups:
-        cells = []
-        for key in (f"{name}[{group}]" for name in shown):
-            mark = "*" if key in diagnosis.prior_driven else ""
-            row = rows[key]
-            cells.append(f"{row['median']:.3g}{mark}\n{row['q16']:.3g} – {row['q84']:.3g}")
-        table.add_row(group, *cells)
-    _print(table)
-    if diagnosis.prior_driven:
-        _print("* decided by the prior: no run informs it.")
-    rhat, ess = diagnosis.table["rhat"].max(), diagnosis.table["ess_bulk"].min()
-    _print(
-        f"R-hat at most {rhat:.3f}, effective draws at least {ess:.0f}, "
-        f"{diagnosis.divergent} divergent."
-    )
-    if diagnosis.influential:
-        _print(f"Runs that decide the fit by themselves: {', '.join(diagnosis.influential)}.")
-    if diagnosis.verdict.ok:
-        _print("Verdict: the sampler converged.")
-    for reason in diagnosis.verdict.reasons:
-        _print(f"Verdict: NOT converged. {reason}.")
-
-
-def _number(value: float) -> str:
-    """Four digits where that is plain, else as 7.49e9."""
-    if value == 0 or 1e-3 <= abs(value) < 1e4:
-        return f"{value:.4g}"
-    digits, exponent = f"{value:.2e}".split("e")
-    return f"{digits}e{int(exponent)}"
-
-
-def _range(low: float, high: float) -> str:
-    return f"{_number(low)} – {_number(high)}"
+    for warning in str(posterior.attrs.get("warnings", "")).splitlines():
+        show(f"Note: {warning}.")
+    show(sentence(posterior))
 
 
 def _count(text: str, option: str) -> int:
@@ -384,6 +402,35 @@ def _renames(pairs: list[str]) -> dict[str, str]:
     return dict(pair.split("=") for pair in pairs)
 
 
+def _ceiling(metric: str, ceiling: float | None) -> float:
+    """The bound of the metric: none for a loss, 1 for a rate unless another is given."""
+    if metric not in ("loss", "bounded"):
+        raise ValueError(f"unknown metric {metric!r}; choose loss or bounded")
+    if metric == "loss" and ceiling is not None:
+        raise ValueError(f"--ceiling {ceiling:g} needs --metric bounded")
+    bound = 1.0 if ceiling is None else ceiling
+    if not bound > 0:
+        raise ValueError(f"the ceiling is {bound:g}; it must be positive, 1 for a rate")
+    return bound if metric == "bounded" else float("inf")
+
+
+def _require_figure_name(path: str) -> None:
+    """Refuse a figure that could not be drawn before anything is computed for it."""
+    from isoflop.forecast.figures import require_figure_format
+
+    require_figure_format(path)
+
+
+def _stop_if_untrusted(posterior: "xr.DataTree", decades: float, strict: bool) -> None:
+    """Exit 3 on a bad verdict, if that was asked for."""
+    if not strict:
+        return
+    from isoflop.inference.verdict import judge
+
+    if not judge(posterior, decades=decades).ok:
+        raise typer.Exit(UNTRUSTED)
+
+
 def _write(text: str, out: str) -> None:
     """Write text to a file, or to stdout for `-`; nothing for an empty name."""
     if out == "-":
@@ -393,15 +440,3 @@ def _write(text: str, out: str) -> None:
 
         with writing(out) as temporary:
             temporary.write_text(text, encoding="utf-8")
-
-
-def _print(content: Any) -> None:
-    from rich.console import Console
-
-    # A pipe has no width; 100 columns hold the tables without folding.
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 100)
-    console.print(content, markup=False, soft_wrap=isinstance(content, str))
-
-
-def _note(line: str) -> None:
-    sys.stderr.write(line + "\n")

@@ -26,6 +26,8 @@ WIDTHS = {
     "omega": 1.0,
 }
 SIGMA, SIGMA_SLOPE, NU = 0.004, -0.1, 5.0
+# No error of the law itself: the tests that want one set it.
+KAPPA = 0.0
 SIGMA_SAMPLES = 1e6
 COST = 6.0
 # Groups differ by their irreducible loss.
@@ -45,7 +47,7 @@ def make_posterior(
         for name, value in TRUTH.items()
     }
     theta["loss_inf"] = (dims, theta["loss_inf"][1] + np.array(list(offsets.values())))
-    values = {"sigma": SIGMA, "sigma_slope": SIGMA_SLOPE, "nu": NU}
+    values = {"sigma": SIGMA, "sigma_slope": SIGMA_SLOPE, "nu": NU, "kappa": KAPPA}
     noise = {name: np.full(shape[:2], value) for name, value in values.items()}
     variables = theta | {name: (dims[:2], value) for name, value in noise.items()}
     law = xr.Dataset(variables, coords={"group": groups})
@@ -62,7 +64,7 @@ def make_posterior(
     if held:
         tree |= held_out_groups(groups[0])
     made = xr.DataTree.from_dict(tree)
-    made.attrs = {"schema": contract.SCHEMA, "law": "coupled"}
+    made.attrs = {"schema": contract.SCHEMA, "law": "coupled", "ceiling": np.inf}
     return made
 
 

@@ -37,6 +37,8 @@ def law(
         sigma_slope=np.zeros_like(sigma),
         sigma_samples=1e6,
         nu=nu,
+        kappa=np.zeros_like(sigma),
+        ceiling=np.inf,
         flops_per_param_sample=6.0,
         smallest_flops=1e12,
         largest_flops=1e15,

@@ -42,4 +42,4 @@ def one_group() -> Case:
 @pytest.fixture(scope="session")
 def posterior(two_groups: Case) -> xr.DataTree:
     """Short chains on two groups, the most expensive tenth of the runs kept apart."""
-    return fit(two_groups.runs, "additive", hold_out=0.1, draws=300, warmup=400, seed=2)
+    return fit(two_groups.runs, "additive", hold_out=0.1, draws=300, seed=2)

@@ -72,7 +72,7 @@ def test_same_seed_same_posterior_and_omega_without_repetition_is_prior_driven(
     one_group: Any,
 ) -> None:
     runs = one_group.runs
-    first, second = (fit(runs, "coupled", draws=200, warmup=300, seed=4) for _ in range(2))
+    first, second = (fit(runs, "coupled", draws=200, seed=4) for _ in range(2))
     xr.testing.assert_identical(first["posterior"].to_dataset(), second["posterior"].to_dataset())
     assert diagnose(first).prior_driven == ("omega[small]",)
 
@@ -96,9 +96,10 @@ def test_too_few_sizes_say_which_exponent_cannot_be_identified(one_group: Any) -
     with pytest.raises(ValueError, match="identified") as caught:
         fit(runs[(runs["params"] < 2e3) & (runs["samples"] < 5e3)])
     assert str(caught.value) == (
-        "alpha cannot be identified: params takes 1 distinct value(s), law 'coupled' needs at "
-        "least 3; beta cannot be identified: samples takes 1 distinct value(s), law 'coupled' "
-        "needs at least 3; add runs of other sizes"
+        "the table has 1 run(s) to fit and law 'coupled' with its 6 free parameters needs at least "
+        "7; add runs; alpha cannot be identified: params takes 1 distinct value(s), law 'coupled' "
+        "needs at least 3; beta cannot be identified: samples takes 1 distinct value(s), law "
+        "'coupled' needs at least 3; add runs of other sizes"
     )
 
 

@@ -57,8 +57,10 @@ def test_every_broken_part_is_named(posterior: xr.DataTree) -> None:
 
 def test_a_tree_without_its_groups_is_refused(posterior: xr.DataTree) -> None:
     other = posterior.copy(deep=True)
-    del other["log_likelihood"], other["prior"]
-    with pytest.raises(ValueError, match=r"missing group\(s\) prior, log_likelihood; fit the runs"):
+    del other["log_likelihood"], other["constant_data"]
+    with pytest.raises(
+        ValueError, match=r"missing group\(s\) log_likelihood, constant_data; fit the runs"
+    ):
         contract.check(other)
 
 

@@ -79,9 +79,14 @@ def test_all_faults_stand_in_one_message() -> None:
     with pytest.raises(ValueError, match="fault") as caught:
         complete_records(table, source="runs.csv")
     assert str(caught.value) == (
-        "runs.csv: 3 fault(s): "
-        "params must be positive: 1 value(s), first -2000.0 (run a); "
-        "loss must be positive unless the run diverged: 2 value(s), first nan (run a); "
+        "runs.csv: 4 fault(s): "
+        "params must be positive and finite: 1 value(s), first -2000.0 (run a); "
+        "loss is missing in 1 of 3 runs (first a); drop these runs, or set their status to "
+        "diverged if they diverged; "
+        "loss must be positive: 1 value(s), first 0.0 (run c), for every law here has a floor "
+        "above zero and takes the logarithm of the loss, so the log likelihood of continuous data "
+        "or a differential entropy is no loss for it; add a known constant, or give a loss that "
+        "is positive (cross-entropy, error rate); "
         "run_id must be unique: 1 value(s), first a"
     )
 
@@ -103,7 +108,10 @@ def test_missing_columns_are_named_with_the_remedy() -> None:
         ("status", "crashed", "status must be one of ok, diverged, overfitting"),
         ("loss_kind", "mean", "loss_kind must be one of final, best, early_stopped, smoothed"),
         ("loss_stderr", -0.1, "loss_stderr must not be negative"),
-        ("samples", float("inf"), "samples must be positive"),
+        ("samples", float("inf"), "samples must be positive and finite: 1 value(s), first inf"),
+        ("samples", None, "samples is missing in 1 of 3 runs (first b); give it or drop these"),
+        ("loss", float("inf"), "loss must be finite unless diverged: 1 value(s), first inf"),
+        ("loss", -3.5, "loss must be positive: 1 value(s), first -3.5 (run b), for every law"),
         ("loss", "n/a", "loss: 1 value(s) are no numbers, first 'n/a'"),
     ],
 )
@@ -119,6 +127,51 @@ def test_a_wrong_value_is_named_with_its_bound(column: str, value: object, messa
 def test_a_diverged_run_is_kept_without_a_number() -> None:
     records = complete_records(_table(loss=[2.0, None, 1.8], status=["ok", "diverged", "ok"]))
     assert len(records) == 3
+
+
+def test_half_the_losses_missing_are_counted_unless_the_runs_diverged() -> None:
+    half = pd.concat([_table(), _table(run_id=["d", "e", "f"], loss=[None] * 3)])
+    with pytest.raises(ValueError, match="fault") as caught:
+        complete_records(half, source="runs.csv")
+    assert str(caught.value) == (
+        "runs.csv: 1 fault(s): loss is missing in 3 of 6 runs (first d); "
+        "drop these runs, or set their status to diverged if they diverged"
+    )
+    diverged = half.assign(status=["ok"] * 3 + ["diverged"] * 3)
+    assert len(complete_records(diverged)) == 6
+
+
+@pytest.mark.parametrize(
+    "column", ["seed", "loss_stderr", "unique_samples", "flops", "group", "dataset", "status"]
+)
+def test_an_optional_column_may_miss_half_its_values(column: str) -> None:
+    known = {"status": "ok", "group": "all", "dataset": "jets"}.get(column, 7.0)
+    records = complete_records(_table(**{column: [known, None, None]}))
+    assert records[column].iloc[0] == known
+    assert len(records) == 3
+
+
+@pytest.mark.parametrize("name", ["loss_bits", "bits_per_byte", "val_bpb", "BPD", "loss (bits)"])
+def test_a_loss_in_bits_is_not_taken_for_nat(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "runs.csv"
+    _table().rename(columns={"loss": name}).to_csv(path, index=False)
+    remedy = (
+        f"; if {name} is a loss in bits, make a column loss of {name} times ln 2 = 0.693147 "
+        "(nothing is converted silently)"
+    )
+    with pytest.raises(ValueError, match=r"missing column\(s\) loss; the table has") as absent:
+        read_records(path)
+    assert str(absent.value).endswith(f"for example --map params=N{remedy}")
+    with pytest.raises(ValueError, match="losses are in nat") as mapped:
+        read_records(path, rename={"loss": name})
+    assert str(mapped.value) == f"{path}: loss={name}: losses are in nat{remedy}"
+
+
+@pytest.mark.parametrize("name", ["orbit_loss", "loss_8bit", "4-bit loss", "habits"])
+def test_a_name_that_only_contains_bit_is_read(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "runs.csv"
+    _table().rename(columns={"loss": name}).to_csv(path, index=False)
+    assert list(read_records(path, rename={"loss": name})["loss"]) == [2.0, 1.9, 1.8]
 
 
 def test_columns_are_renamed_on_request(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import ListedColormap, LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -162,17 +163,52 @@ def check_figure(fitted: pd.DataFrame, held_out: pd.DataFrame | None = None) -> 
     return figure
 
 
+def backtest_figure(rows: pd.DataFrame) -> Figure:
+    """CRPS and held shares of back-tests against the decades between the fit and the test runs.
+
+    `rows` has the columns of a back-test's JSON. Each point is the mean over groups and tables of
+    one hold-out factor, geometric for the CRPS; the shares wanted are the dashed lines.
+    """
+    figure = Figure(figsize=(11.0, 4.2), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    decades = np.log10(rows["holdout"])
+    mean = rows.assign(decades=decades, log_crps=np.log(rows["crps"]))
+    for method, (colour, marker) in _styles(list(dict.fromkeys(rows["method"]))).items():
+        own = mean[mean["method"] == method].groupby("decades")
+        style = {"color": colour, "marker": marker, "markersize": 5, "label": method}
+        score = own["log_crps"].mean()
+        left.plot(score.index, np.exp(score), **style)
+        held = own[["coverage_68", "coverage_95"]].mean()
+        right.plot(held.index, 100.0 * held["coverage_95"], **style)
+        right.plot(held.index, 100.0 * held["coverage_68"], **style, ls=":", mfc="none")
+    left.set_yscale("log")
+    _plain_log_scale(left)
+    left.set_ylabel("CRPS of the log loss [%], lower is better")
+    for wanted in (68.0, 95.0):
+        right.axhline(wanted, color="black", linewidth=0.8, linestyle="--")
+    right.set_ylim(-3.0, 103.0)
+    right.set_ylabel("runs held by the 95 % (full) and 68 % (dotted) interval [%]")
+    for ax in (left, right):
+        ax.set_xlabel("decades of compute hidden from the fit")
+    left.legend(fontsize=8, frameon=False)
+    return figure
+
+
 def save_figure(figure: Figure, path: str | Path) -> None:
     """Write a figure, whole or not at all; the suffix chooses the format."""
-    formats = figure.canvas.get_supported_filetypes()
+    require_figure_format(path)
+    with writing(path) as temporary:
+        figure.savefig(temporary, dpi=150)
+
+
+def require_figure_format(path: str | Path) -> None:
+    """Raise `ValueError` if the suffix is no figure format."""
     suffix = Path(path).suffix.removeprefix(".").lower()
-    if suffix not in formats:
+    if suffix not in FigureCanvasAgg.get_supported_filetypes():
         raise ValueError(
             f"cannot draw {path}: {suffix or 'no suffix'!r} is no figure format; "
             "use .png, .pdf or .svg"
         )
-    with writing(path) as temporary:
-        figure.savefig(temporary, dpi=150)
 
 
 def _draw_residuals(

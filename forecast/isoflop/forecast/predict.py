@@ -43,6 +43,10 @@ class Draws:
     """Power of D in that scatter."""
     nu: np.ndarray
     """Degrees of freedom of that scatter."""
+    kappa: np.ndarray
+    """Error of the law beyond the runs, in units of its fall per √decade."""
+    ceiling: float
+    """Largest loss there can be, in nat; ∞ where the law is that of the loss itself."""
     sigma_samples: float
     """D at which sigma is quoted, in samples."""
     flops_per_param_sample: float
@@ -78,6 +82,7 @@ def group_draws(posterior: xr.DataTree, group: str) -> Draws:
             name: np.asarray(own[name].values, float).reshape(-1)
             for name in (*LAW_VARIABLES, *NOISE_VARIABLES)
         },
+        ceiling=float(posterior.attrs["ceiling"]),
         sigma_samples=float(constant["sigma_samples"]),
         flops_per_param_sample=float(cost),
         smallest_flops=float(flops.min()),
@@ -99,7 +104,7 @@ def loss_draws(
     """
     theta = draws.columns(*LAW_VARIABLES)
     run = (np.asarray(value, float) for value in (params, unique_samples, epochs))
-    return np.asarray(laws.loss(*run, **theta))
+    return np.asarray(laws.bounded(laws.loss(*run, **theta), draws.ceiling))
 
 
 def predictive_draws(
@@ -110,19 +115,34 @@ def predictive_draws(
     epochs: ArrayLike = 1.0,
     seed: int,
 ) -> np.ndarray:
-    """Loss of a new run [nat], shape (draws, points): the law's with the Student-t scatter.
+    """Loss of a new run [nat], shape (draws, points): the law's, its drift and the scatter.
 
-    log loss = log L + σ(D) t_ν, as in the model. Each draw has one t, shared by all its points: the
+    log V = log V_law + κ s(x) z + σ(D) t_ν, as in the model, with s the scale `laws.drift` of the
+    law's own error beyond the runs. Each draw has one z and one t, shared by all its points: the
     distribution at a point is the right one, and intervals along a curve are smooth.
     """
-    law_loss = loss_draws(draws, params, unique_samples=unique_samples, epochs=epochs)
+    theta = draws.columns(*LAW_VARIABLES)
+    run = tuple(np.asarray(value, float) for value in (params, unique_samples, epochs))
+    flops = draws.flops_per_param_sample * run[0] * run[1] * run[2]
+    decades = np.maximum(np.log10(flops / draws.largest_flops), 0.0)
     scale = laws.scatter(
-        np.asarray(unique_samples, float) * np.asarray(epochs, float),
+        run[1] * run[2],
         **draws.columns("sigma", "sigma_slope"),
         reference=draws.sigma_samples,
     )
-    scatter = np.asarray(scale) * np.random.default_rng(seed).standard_t(draws.nu)[:, None]
-    return np.asarray(law_loss * np.exp(scatter))
+    rng = np.random.default_rng(seed)
+    scatter = np.asarray(scale) * rng.standard_t(draws.nu)[:, None]
+    walk = (draws.kappa * rng.normal(size=len(draws.kappa)))[:, None]
+    drift = walk * np.asarray(laws.drift(decades, *run, **theta))
+    # Heavy tails reach beyond what an exponential can hold.
+    factor = np.exp(np.clip(drift + scatter, -500.0, 500.0))
+    return np.asarray(laws.bounded(np.asarray(laws.loss(*run, **theta)) * factor, draws.ceiling))
+
+
+def repetition_gain(draws: Draws, epochs: ArrayLike) -> np.ndarray:
+    """D_eff/U of e passes over the same samples, shape (draws, points): what repeats are worth."""
+    passes = np.atleast_1d(np.asarray(epochs, float))
+    return np.asarray(laws.effective_samples(1.0, passes, draws.omega[:, None]))
 
 
 def quantiles(values: np.ndarray) -> np.ndarray:

@@ -52,10 +52,27 @@ class Diagnosis:
 def diagnose(posterior: xr.DataTree) -> Diagnosis:
     """Check convergence, influence and prior dependence of a posterior."""
     table = _summary(posterior)
-    stats = posterior["sample_stats"].to_dataset()
-    divergent = int(stats["diverging"].sum())
-    verdict = _verdict(table, divergent, stats["diverging"].size)
+    verdict = _sampler_verdict(posterior, table)
+    divergent = _divergent(posterior)
     return Diagnosis(table, divergent, _influential(posterior), prior_driven(posterior), verdict)
+
+
+def sampler_verdict(posterior: xr.DataTree) -> Verdict:
+    """Whether the draws represent the posterior; a bootstrap has no chains that could disagree."""
+    return _sampler_verdict(posterior, _summary(posterior))
+
+
+def _sampler_verdict(posterior: xr.DataTree, table: pd.DataFrame) -> Verdict:
+    if "sample_stats" not in posterior.children:
+        return Verdict(True, ())
+    draws = posterior["sample_stats"].to_dataset()["diverging"].size
+    return _verdict(table, _divergent(posterior), draws)
+
+
+def _divergent(posterior: xr.DataTree) -> int:
+    if "sample_stats" not in posterior.children:
+        return 0
+    return int(posterior["sample_stats"].to_dataset()["diverging"].sum())
 
 
 def prior_driven(posterior: xr.DataTree) -> tuple[str, ...]:
@@ -63,6 +80,8 @@ def prior_driven(posterior: xr.DataTree) -> tuple[str, ...]:
 
     Their 68 % interval is wider than `PRIOR_DRIVEN` times that of the prior.
     """
+    if "prior" not in posterior.children:
+        return ()
     ratio = _flattened(_width_ratio(posterior))
     return tuple(map(str, ratio.index[ratio > PRIOR_DRIVEN]))
 
@@ -100,8 +119,9 @@ def _summary(posterior: xr.DataTree) -> pd.DataFrame:
         "rhat": azs.rhat(draws),
         "ess_bulk": azs.ess(draws, method="bulk"),
         "ess_tail": azs.ess(draws, method="tail"),
-        "width_ratio": _width_ratio(posterior),
     }
+    if "prior" in posterior.children:
+        columns["width_ratio"] = _width_ratio(posterior)
     flat = {column: _flattened(dataset) for column, dataset in columns.items()}
     return pd.DataFrame(flat).loc[flat["median"].index]
 
@@ -158,7 +178,9 @@ def _irreducible(draws: xr.Dataset, centre: tuple[float, float]) -> xr.DataArray
 
 
 def _influential(posterior: xr.DataTree) -> tuple[str, ...]:
-    """Runs whose leave-one-out weights have a heavy tail."""
+    """Runs whose leave-one-out weights have a heavy tail; a bootstrap has no such weights."""
+    if "sample_stats" not in posterior.children:
+        return ()
     import arviz_stats as azs
 
     with warnings.catch_warnings():

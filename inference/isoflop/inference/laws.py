@@ -1,18 +1,26 @@
-"""Scaling laws as pure functions of parameters and budgets, in `jax.numpy`.
+"""Scaling laws as pure functions of parameters and budgets: JAX in, JAX out; NumPy in, NumPy out.
 
-Every function broadcasts its arguments, so a draw axis in front of a run axis needs no loop.
+Every function broadcasts its arguments, so a draw axis in front of a run axis needs no loop. The
+model differentiates them; what is computed from draws needs no gradient and would pay seconds to
+compile, so it stays in NumPy.
 Symbols: N parameters, D samples seen, U distinct samples, e = D/U epochs, C FLOP, L loss in nat.
 The law (Hoffmann et al., arXiv:2203.15556, Eq. 2, with the repetition gain and the coupling γ):
 
     D_eff = U · [1 + (ω−1)(1 − exp(−(e−1)/(ω−1)))]
     u     = A N^(−α) + B D_eff^(−β)
     L     = L∞ + u^γ
+
+A loss that cannot exceed a ceiling c (an error rate, or the cross-entropy of guessing) saturates
+where a power law does not. The law then describes V = L/(1 − L/c), at c = 1 the odds of an error,
+which has no bound; for c = ∞, the default everywhere, V is L.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
@@ -60,6 +68,11 @@ def law_named(name: str) -> Law:
     return LAWS[name]
 
 
+def _namespace(*values: ArrayLike) -> Any:
+    """`jax.numpy` if a value is traced or lives on a JAX device, else `numpy`."""
+    return jnp if any(isinstance(value, Array) for value in values) else np
+
+
 def effective_samples(unique_samples: ArrayLike, epochs: ArrayLike, omega: ArrayLike) -> Array:
     """Effective data D_eff of U samples seen e ≥ 1 times, in samples.
 
@@ -71,10 +84,11 @@ def effective_samples(unique_samples: ArrayLike, epochs: ArrayLike, omega: Array
     >>> round(float(effective_samples(100.0, 1e9, 16.4)), 3)
     1640.0
     """
-    spare = jnp.asarray(omega) - 1.0
-    return jnp.asarray(unique_samples) * (
-        1.0 - spare * jnp.expm1(-(jnp.asarray(epochs) - 1.0) / spare)
-    )
+    xp = _namespace(unique_samples, epochs, omega)
+    spare = xp.asarray(omega) - 1.0
+    gain: Array = 1.0 - spare * xp.expm1(-(xp.asarray(epochs) - 1.0) / spare)
+    effective: Array = xp.asarray(unique_samples) * gain
+    return effective
 
 
 def log_reducible(
@@ -88,9 +102,11 @@ def log_reducible(
     gamma: ArrayLike = 1.0,
 ) -> Array:
     """Logarithm of the reducible loss, γ log(A N^−α + B D_eff^−β), summed without overflow."""
-    log_n_term = log_A - alpha * jnp.log(params)
-    log_d_term = log_B - beta * jnp.log(effective)
-    return jnp.asarray(gamma) * jnp.logaddexp(log_n_term, log_d_term)
+    xp = _namespace(params, effective, log_A, log_B, alpha, beta, gamma)
+    log_n_term = log_A - xp.asarray(alpha) * xp.log(params)
+    log_d_term = log_B - xp.asarray(beta) * xp.log(effective)
+    log_value: Array = xp.asarray(gamma) * xp.logaddexp(log_n_term, log_d_term)
+    return log_value
 
 
 def loss(
@@ -110,13 +126,27 @@ def loss(
 
     The replication of Chinchilla (arXiv:2404.10102) at the size and data of its largest model:
 
-    >>> published = dict(loss_inf=1.8172, log_A=jnp.log(482.01), log_B=jnp.log(2085.43))
+    >>> published = dict(loss_inf=1.8172, log_A=np.log(482.01), log_B=np.log(2085.43))
     >>> round(float(loss(70e9, 1.4e12, **published, alpha=0.3478, beta=0.3658)), 2)
     1.97
     """
     effective = effective_samples(unique_samples, epochs, omega)
     terms = {"log_A": log_A, "log_B": log_B, "alpha": alpha, "beta": beta, "gamma": gamma}
-    return jnp.asarray(loss_inf) + jnp.exp(log_reducible(params, effective, **terms))
+    xp = _namespace(params, effective, loss_inf, *terms.values())
+    value: Array = xp.asarray(loss_inf) + xp.exp(log_reducible(params, effective, **terms))
+    return value
+
+
+def unbounded(loss: ArrayLike, ceiling: float) -> Array:
+    """V = L/(1 − L/c) of a loss below its ceiling c; the loss itself for c = ∞."""
+    value: Array = _namespace(loss).asarray(loss)
+    return value / (1.0 - value / ceiling)
+
+
+def bounded(value: ArrayLike, ceiling: float) -> Array:
+    """The loss L = V/(1 + V/c), below its ceiling c; the inverse of `unbounded`."""
+    unbounded_value: Array = _namespace(value).asarray(value)
+    return unbounded_value / (1.0 + unbounded_value / ceiling)
 
 
 def scatter(
@@ -127,7 +157,54 @@ def scatter(
     Seeds of a run on few samples differ more than seeds of a run on many, so the slope is mostly
     negative.
     """
-    return jnp.asarray(sigma) * (jnp.asarray(samples) / reference) ** sigma_slope
+    xp = _namespace(samples, sigma, sigma_slope, reference)
+    scale: Array = xp.asarray(sigma) * (xp.asarray(samples) / reference) ** sigma_slope
+    return scale
+
+
+def fall_per_decade(
+    params: ArrayLike,
+    unique_samples: ArrayLike,
+    epochs: ArrayLike = 1.0,
+    *,
+    loss_inf: ArrayLike,
+    log_A: ArrayLike,
+    log_B: ArrayLike,
+    alpha: ArrayLike,
+    beta: ArrayLike,
+    gamma: ArrayLike = 1.0,
+    omega: ArrayLike = 2.0,
+) -> Array:
+    """−∂ log L/∂ log₁₀ C where N and U grow together, half a decade each per decade of compute."""
+    effective = effective_samples(unique_samples, epochs, omega)
+    xp = _namespace(params, effective, loss_inf, log_A, log_B, alpha, beta, gamma)
+    log_n_term = log_A - xp.asarray(alpha) * xp.log(params)
+    log_d_term = log_B - xp.asarray(beta) * xp.log(effective)
+    log_u = xp.logaddexp(log_n_term, log_d_term)
+    slope = alpha * xp.exp(log_n_term - log_u) + beta * xp.exp(log_d_term - log_u)
+    reducible = gamma * log_u - xp.logaddexp(gamma * log_u, xp.log(loss_inf))
+    fall: Array = xp.exp(reducible) * gamma * slope * (np.log(10.0) / 2.0)
+    return fall
+
+
+def drift(
+    decades: ArrayLike,
+    params: ArrayLike,
+    unique_samples: ArrayLike,
+    epochs: ArrayLike = 1.0,
+    **theta: ArrayLike,
+) -> Array:
+    """Scale of the law's own error in log loss, `decades` of compute beyond the runs, at κ = 1.
+
+    The slope of the true loss is taken to wander about the law's, so the error is a random walk:
+    it grows as √decades, in units of the fall per decade at the edge of the runs, which is where N
+    and U are √(10^decades) times smaller. It is 0 within the runs.
+    """
+    xp = _namespace(decades, params, unique_samples, epochs, *theta.values())
+    back = 10.0 ** (-0.5 * xp.asarray(decades))
+    edge = xp.asarray(params) * back, xp.asarray(unique_samples) * back
+    scale: Array = xp.sqrt(decades) * fall_per_decade(*edge, epochs, **theta)
+    return scale
 
 
 def compute_optimal(
@@ -144,7 +221,8 @@ def compute_optimal(
     N* = (αA/βB)^{1/(α+β)} (C/c)^{β/(α+β)} and D* = C/(c N*), from dL/dN = 0 on the iso-FLOP line
     (arXiv:2203.15556, Eq. 4). γ does not enter: u^γ falls where u falls.
     """
-    product = jnp.log(jnp.asarray(flops)) - jnp.log(jnp.asarray(flops_per_param_sample))
-    balance = jnp.log(jnp.asarray(alpha)) - jnp.log(jnp.asarray(beta)) + log_A - log_B
-    log_params = (balance + beta * product) / (jnp.asarray(alpha) + beta)
-    return jnp.exp(log_params), jnp.exp(product - log_params)
+    xp = _namespace(flops, log_A, log_B, alpha, beta, flops_per_param_sample)
+    product = xp.log(flops) - xp.log(flops_per_param_sample)
+    balance = xp.log(alpha) - xp.log(beta) + log_A - log_B
+    log_params = (balance + beta * product) / (xp.asarray(alpha) + beta)
+    return xp.exp(log_params), xp.exp(product - log_params)

@@ -14,8 +14,9 @@ B are extrapolations to one parameter and one sample, so correlated that a sampl
 Groups are partially pooled: their deviations from the mean share a scale τ that the runs inform.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro
@@ -29,9 +30,10 @@ from isoflop.inference.laws import Law
 from isoflop.inference.priors import DEFAULT, Normal, Priors, Scale
 
 
+@jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class RunData:
-    """The runs as arrays, shape (runs,), and the groups they belong to."""
+    """The runs as arrays, shape (runs,), and the centre of each group; a pytree."""
 
     params: np.ndarray
     """N."""
@@ -44,34 +46,86 @@ class RunData:
     relative_stderr: np.ndarray
     """Sampling error over the loss; 0 where it is unknown or common to the runs of the group."""
     group: np.ndarray
-    """Index into `groups`."""
-    groups: tuple[str, ...]
-    """Names of the groups, sorted."""
-    centre: tuple[float, float]
-    """log N₀ and log D₀: medians over the runs."""
+    """Index of the group."""
+    decades: np.ndarray
+    """Decades of compute beyond the dearest fitted run of the group; 0 for the runs of a fit."""
+    observed: np.ndarray
+    """Whether the row is a run; rows that only fill up a shape say nothing."""
+    centre: np.ndarray
+    """log N₀ and log D₀, medians over the runs; shape (2,)."""
     level: np.ndarray
     """Mean log loss of each group, shape (groups,); locates the prior of the level."""
+    log_flops: np.ndarray
+    """Largest log compute of each group, shape (groups,); distances count from it."""
 
 
-def run_data(records: pd.DataFrame) -> RunData:
-    """The arrays of a checked record table whose losses are all known."""
-    groups, index = np.unique(records["group"].to_numpy(str), return_inverse=True)
+def group_names(records: pd.DataFrame) -> tuple[str, ...]:
+    """Names of the groups of a record table, sorted: the order of every group axis."""
+    return tuple(sorted(map(str, records["group"].unique())))
+
+
+def run_data(records: pd.DataFrame, *, ceiling: float = np.inf) -> RunData:
+    """The arrays of a checked record table whose losses are all known and below `ceiling`."""
+    names = group_names(records)
+    columns = _columns(records, names, ceiling)
+    index, log_flops = columns["group"], np.log(records["flops"].to_numpy(float))
+    samples = columns["unique_samples"] * columns["epochs"]
+    groups = range(len(names))
+    return RunData(
+        **columns,
+        decades=np.zeros(len(records)),
+        centre=np.array([np.median(np.log(columns["params"])), np.median(np.log(samples))]),
+        level=np.array([np.log(columns["loss"][index == g]).mean() for g in groups]),
+        log_flops=np.array([log_flops[index == g].max() for g in groups]),
+    )
+
+
+def new_runs(
+    records: pd.DataFrame, fitted: RunData, groups: tuple[str, ...], *, ceiling: float = np.inf
+) -> RunData:
+    """The arrays of runs that a fit of these `groups` shall predict, on its centre and level."""
+    columns = _columns(records, groups, ceiling)
+    beyond = np.log(records["flops"].to_numpy(float)) - fitted.log_flops[columns["group"]]
+    return replace(fitted, **columns, decades=np.maximum(beyond, 0.0) / np.log(10.0))
+
+
+def _columns(
+    records: pd.DataFrame, groups: tuple[str, ...], ceiling: float
+) -> dict[str, np.ndarray]:
+    """What is known of each run by itself; the loss as its unbounded value."""
     loss = records["loss"].to_numpy(float)
-    params = records["params"].to_numpy(float)
     samples = records["samples"].to_numpy(float)
     unique = np.minimum(records["unique_samples"].to_numpy(float), samples)
-    log_loss = np.log(loss)
-    return RunData(
-        params=params,
-        unique_samples=unique,
-        epochs=samples / unique,
-        loss=loss,
-        relative_stderr=_own_stderr(records) / loss,
-        group=index,
-        groups=tuple(str(name) for name in groups),
-        centre=(float(np.median(np.log(params))), float(np.median(np.log(samples)))),
-        level=np.array([log_loss[index == g].mean() for g in range(len(groups))]),
+    return {
+        "params": records["params"].to_numpy(float),
+        "unique_samples": unique,
+        "epochs": samples / unique,
+        "loss": np.asarray(laws.unbounded(loss, ceiling)),
+        # An error of L is one of V enlarged by dlogV/dlogL = 1/(1 − L/c).
+        "relative_stderr": _own_stderr(records) / loss / (1.0 - loss / ceiling),
+        "group": np.searchsorted(groups, records["group"].to_numpy(str)),
+        "observed": np.ones(len(loss), bool),
+    }
+
+
+def padded(data: RunData, rows: int) -> RunData:
+    """The same runs with rows that say nothing up to `rows`, so that tables share a program."""
+    missing = rows - len(data.loss)
+    ones = ("params", "unique_samples", "epochs", "loss")
+    zeros = ("relative_stderr", "group", "decades", "observed")
+    return replace(
+        data,
+        **{name: np.pad(getattr(data, name), (0, missing), constant_values=1) for name in ones},
+        **{name: np.pad(getattr(data, name), (0, missing)) for name in zeros},
     )
+
+
+def bucket(rows: int) -> int:
+    """Rows of the program that serves a table of so many runs: powers of two and halfway."""
+    size = 32
+    while size < rows:
+        size += size // 2 if size & (size - 1) == 0 else size // 3
+    return size
 
 
 def _own_stderr(records: pd.DataFrame) -> np.ndarray:
@@ -98,12 +152,12 @@ def scaling_model(data: RunData, law: Law, priors: Priors = DEFAULT) -> None:
         data.unique_samples * data.epochs,
         sigma=noise["sigma"],
         sigma_slope=noise["sigma_slope"],
-        reference=np.exp(data.centre[1]),
+        reference=jnp.exp(data.centre[1]),
     )
-    # The place of a discrepancy that grows with the distance from the runs is in this scale.
     scale = jnp.sqrt(sigma**2 + data.relative_stderr**2)
     likelihood = dist.StudentT(noise["nu"], jnp.log(mean), scale)
-    numpyro.sample("log_loss_obs", likelihood, obs=jnp.log(data.loss))
+    with numpyro.handlers.mask(mask=data.observed):
+        numpyro.sample("log_loss_obs", likelihood, obs=jnp.log(data.loss))
 
 
 def sample_parameters(
@@ -122,7 +176,7 @@ def sample_parameters(
 
 def _group_parameters(data: RunData, law: Law, priors: Priors) -> dict[str, Array]:
     """Sample the parameters of every group, shape (groups,) each, and record them by name."""
-    groups = len(data.groups)
+    groups = data.level.shape[0]
     permille = dist.Normal(priors.level.location * 1e3, priors.level.scale * 1e3)
     # The runs fix the level to 1e-3. NumPyro regularises its mass matrix towards 1e-3, so the
     # level is sampled in per mille; in natural units this alone cost six times the leapfrog steps.

@@ -3,10 +3,13 @@
 A posterior is an `xarray.DataTree` in ArviZ group conventions, stored as NetCDF. Draw axes come
 first (`chain`, `draw`), then the data axes `group` and `run`:
 
-* `posterior` — the law's parameters per group, the noise, the group scales `tau_<name>`;
-* `prior` — draws of the same variables before the runs were seen;
-* `sample_stats`, `log_likelihood`, `posterior_predictive` — as ArviZ defines them;
+* `posterior` — the law's parameters per group, the noise, the drift κ, the group scales
+  `tau_<name>`;
+* `log_likelihood`, `posterior_predictive` — as ArviZ defines them;
 * `observed_data`, `constant_data` — the runs of the fit;
+* `sample_stats`, as ArviZ defines it, `prior`, draws of the same variables before the runs were
+  seen, and `rolling`, what refits on the cheaper runs made of the dearer ones — if it was sampled
+  and not bootstrapped;
 * `predictions`, `predictions_constant_data` — the runs kept apart from the fit, if any.
 """
 
@@ -23,8 +26,6 @@ from isoflop.files import writing
 SCHEMA = "isoflop.posterior/1"
 GROUPS = (
     "posterior",
-    "prior",
-    "sample_stats",
     "log_likelihood",
     "posterior_predictive",
     "observed_data",
@@ -59,6 +60,7 @@ NOISE_VARIABLES = {
     "sigma": Variable((), "", "relative scatter of a run's loss at D = `sigma_samples`", "σ"),
     "sigma_slope": Variable((), "", "power of D in that scatter", "slope of σ"),
     "nu": Variable((), "", "degrees of freedom of that scatter", "ν"),
+    "kappa": Variable((), "", "error of the law beyond the runs, of its fall per √decade", "κ"),
 }
 SCALE_VARIABLES = {
     "tau_loss_inf": Variable((), "", "scale over groups of logit(L∞ / L at the centre)", "τ(L∞)"),

@@ -1,7 +1,7 @@
 """What posterior draws say of runs: log-likelihood and replicated losses, in NumPy.
 
 Both follow from the draws of the law's parameters by broadcasting, so nothing is compiled.
-Arrays have shape (chain, draw, run).
+Arrays have shape (chain, draw, run); leading axes are kept as they are.
 """
 
 from collections.abc import Mapping
@@ -11,15 +11,14 @@ from scipy import stats
 
 from isoflop.inference import laws
 from isoflop.inference.model import RunData
-from isoflop.inference.posterior import LAW_VARIABLES, NOISE_VARIABLES
+from isoflop.inference.posterior import LAW_VARIABLES
 
 Draws = Mapping[str, np.ndarray]
 
 
 def expected_log_loss(draws: Draws, data: RunData) -> np.ndarray:
-    """log L of the law for every draw and run, before the scatter of runs."""
-    theta = {name: np.asarray(draws[name])[..., data.group] for name in LAW_VARIABLES}
-    mean = laws.loss(data.params, data.unique_samples, data.epochs, **theta)
+    """log V of the law for every draw and run, before the scatter of runs."""
+    mean = laws.loss(data.params, data.unique_samples, data.epochs, **_theta(draws, data))
     return np.asarray(np.log(mean))
 
 
@@ -29,16 +28,45 @@ def log_likelihood(draws: Draws, data: RunData) -> np.ndarray:
     return np.asarray(stats.t.logpdf(np.log(data.loss), nu, loc=mean, scale=scale))
 
 
-def replicated_loss(draws: Draws, data: RunData, *, seed: int) -> np.ndarray:
-    """One new loss [nat] for each draw and run: the law's, with the scatter of runs."""
+def replicated_loss(
+    draws: Draws, data: RunData, *, ceiling: float = np.inf, seed: int
+) -> np.ndarray:
+    """One new loss [nat] for each draw and run: the law's, its drift and the scatter of runs."""
+    log_value = replicated_log_value(draws, data, seed=seed)
+    # Heavy tails reach beyond what an exponential can hold.
+    return np.asarray(laws.bounded(np.exp(np.clip(log_value, -500.0, 500.0)), ceiling))
+
+
+def replicated_log_value(draws: Draws, data: RunData, *, seed: int) -> np.ndarray:
+    """One new log V for each draw and run.
+
+    The drift is one standard normal a draw and group, so that runs of a group err together.
+    """
     mean, scale, nu = _student_t(draws, data)
-    noise = np.random.default_rng(seed).standard_t(np.broadcast_to(nu, mean.shape))
-    return np.asarray(np.exp(mean + scale * noise))
+    rng = np.random.default_rng(seed)
+    value = mean + scale * rng.standard_t(np.broadcast_to(nu, mean.shape))
+    if data.decades.any():
+        walk = rng.normal(size=(*mean.shape[:-1], len(data.level)))[..., data.group]
+        value = value + np.asarray(draws["kappa"])[..., None] * walk * drift(draws, data)
+    return np.asarray(value)
+
+
+def drift(draws: Draws, data: RunData) -> np.ndarray:
+    """Scale of the law's own error for every draw and run, at κ = 1."""
+    run = data.decades, data.params, data.unique_samples, data.epochs
+    return np.asarray(laws.drift(*run, **_theta(draws, data)))
+
+
+def _theta(draws: Draws, data: RunData) -> dict[str, np.ndarray]:
+    """The law's parameters of each run."""
+    return {name: np.asarray(draws[name])[..., data.group] for name in LAW_VARIABLES}
 
 
 def _student_t(draws: Draws, data: RunData) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Location, scale and degrees of freedom of the runs' log losses, per draw."""
-    sigma, slope, nu = (np.asarray(draws[name])[..., None] for name in NOISE_VARIABLES)
+    sigma, slope, nu = (
+        np.asarray(draws[name])[..., None] for name in ("sigma", "sigma_slope", "nu")
+    )
     samples, reference = data.unique_samples * data.epochs, np.exp(data.centre[1])
     own = laws.scatter(samples, sigma=sigma, sigma_slope=slope, reference=reference)
     return expected_log_loss(draws, data), np.hypot(np.asarray(own), data.relative_stderr), nu

@@ -68,6 +68,9 @@ class Priors:
     log_nu: Normal = Normal(
         math.log(15.0), 0.8, "3 to 75 within two sigma: allows heavy tails, does not insist"
     )
+    log_kappa: Normal = Normal(
+        math.log(0.1), 0.6, "of the fall per √decade: 0.11 fits the public tables and jets (LOG.md)"
+    )
     tau_loss_inf: Scale = Scale(
         "tau_loss_inf", 0.6, "L∞ of jets is 0.32 with full inputs, 0.74 with kinematics only"
     )

@@ -1,0 +1,164 @@
+"""What the commands print: tables for people on stdout, notes and progress on stderr."""
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+
+    from isoflop.inference.backtest import Row, Skipped
+    from isoflop.inference.diagnostics import Diagnosis
+
+PASSES = (2.0, 4.0, 10.0)
+"""Numbers of passes over the same samples whose worth is shown."""
+
+
+def print_forecast(posterior: "xr.DataTree", intervals: "pd.DataFrame") -> None:
+    """The forecast as a person reads it, and what of it the prior decides."""
+    from isoflop.inference.diagnostics import prior_driven
+
+    names = {
+        "loss": "loss of a run [nat]",
+        "params_opt": "best N",
+        "samples_opt": "best D [sample]",
+        "epochs_opt": "best epochs",
+    }
+    for _, rows in intervals.groupby(["group", "budget_flops"], sort=False):
+        plan: dict[Any, Any] = rows.to_dict("records")[0]
+        group, flops = plan["group"], plan["budget_flops"]
+        decades = plan["extrapolation_decades"]
+        where = f"{decades:.1f} decades beyond its runs" if decades else "within its runs"
+        show(f"\n{group} at C = {_number(flops)} FLOP, {where}")
+        show(
+            f"with N = {_number(plan['params'])}, {_number(plan['unique_samples'])} distinct "
+            f"samples, {_number(plan['epochs'])} epoch(s)"
+        )
+        show(f"  {'':<20}{'median':>10}{'68 %':>22}{'95 %':>22}")
+        for row in rows.to_dict("records"):
+            ranges = [_range(row["low_68"], row["high_68"]), _range(row["low_95"], row["high_95"])]
+            name = names[row["quantity"]]
+            show(f"  {name:<20}{_number(row['median']):>10}{ranges[0]:>22}{ranges[1]:>22}")
+    shown = set(intervals["group"])
+    driven = [name for name in prior_driven(posterior) if name.split("[")[1][:-1] in shown]
+    if driven:
+        show(f"\nThe prior alone decides {', '.join(driven)}: no run informs it.")
+
+
+def print_law(posterior: "xr.DataTree", diagnosis: "Diagnosis") -> None:
+    """The law's parameters per group, median and 68 % interval, then the verdict."""
+    from rich import box
+    from rich.table import Table
+
+    from isoflop.inference.laws import law_named
+    from isoflop.inference.posterior import LAW_VARIABLES
+
+    law = law_named(posterior.attrs["law"])
+    runs = posterior["constant_data"].to_dataset()
+    groups = [str(group) for group in runs["group"].values]
+    show(f"{law.equation}, {runs.sizes['run']} runs; median and 68 % interval:")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("group", overflow="fold", min_width=10)
+    shown = [name for name in law.parameters if name not in ("log_A", "log_B")]
+    for name in shown:
+        table.add_column(LAW_VARIABLES[name].symbol, no_wrap=True, justify="right")
+    rows: dict[Any, dict[Any, Any]] = diagnosis.table.to_dict("index")
+    for group in groups:
+        cells = []
+        for key in (f"{name}[{group}]" for name in shown):
+            mark = "*" if key in diagnosis.prior_driven else ""
+            if key not in rows:  # a parameter that this fit keeps fixed
+                cells.append("–")
+                continue
+            row = rows[key]
+            cells.append(f"{row['median']:.3g}{mark}\n{row['q16']:.3g} – {row['q84']:.3g}")
+        table.add_row(group, *cells)
+    show(table)
+    if diagnosis.prior_driven:
+        show("* decided by the prior: no run informs it.")
+    if posterior.attrs.get("engine") == "nuts":
+        rhat, ess = diagnosis.table["rhat"].max(), diagnosis.table["ess_bulk"].min()
+        show(
+            f"R-hat at most {rhat:.3f}, effective draws at least {ess:.0f}, "
+            f"{diagnosis.divergent} divergent."
+        )
+    if diagnosis.influential:
+        show(f"Runs that decide the fit by themselves: {', '.join(diagnosis.influential)}.")
+    _print_repetition(posterior, groups, diagnosis.prior_driven)
+
+
+def _print_repetition(posterior: "xr.DataTree", groups: list[str], driven: tuple[str, ...]) -> None:
+    """What more passes over the same samples buy, in each group whose runs know it."""
+    from isoflop.forecast.predict import group_draws, quantiles, repetition_gain
+
+    known = [group for group in groups if f"omega[{group}]" not in driven]
+    if posterior.attrs.get("engine") != "nuts" or not known:
+        return
+    show("More passes over the same samples are worth, in fresh samples (median, 68 %):")
+    for group in known:
+        gain = quantiles(repetition_gain(group_draws(posterior, group), PASSES))
+        cells = [
+            f"{passes:g} passes {_number(middle)} ({_range(low, high)})"
+            for passes, (_, low, middle, high, _) in zip(PASSES, gain.T, strict=True)
+        ]
+        show(f"  {group}: {'; '.join(cells)}")
+
+
+def print_backtest(rows: "Sequence[Row]", skipped: "Sequence[Skipped]") -> None:
+    """Scores of each method in each group, then what could not be tested."""
+    show(
+        f"{'group':<22}{'method':<19}{'hold-out':>8}{'runs':>9}{'error %':>9}{'bias %':>8}"
+        f"{'in 68 %':>9}{'in 95 %':>9}{'width %':>9}{'CRPS %':>8}{'s':>7}"
+    )
+    for row in rows:
+        show(
+            f"{row.group[:21]:<22}{row.method:<19}{row.holdout:>8g}"
+            f"{f'{row.n_train}+{row.n_test}':>9}{row.mae:>9.2f}{row.bias:>+8.2f}"
+            f"{row.coverage_68:>9.0%}{row.coverage_95:>9.0%}{row.width_95:>9.1f}{row.crps:>8.2f}"
+            f"{row.seconds:>7.1f}"
+        )
+    for one in skipped:
+        who = one.group if one.method == "all" else f"{one.method} in {one.group}"
+        show(f"skipped {who} at hold-out {one.holdout:g}: {one.reason}")
+
+
+@contextmanager
+def progress_bar(title: str, *, visible: bool) -> "Iterator[Callable[[int, int], None]]":
+    """A bar on stderr that a `tick(done, total)` moves; nothing where stderr is no terminal."""
+    if not (visible and sys.stderr.isatty()):
+        yield lambda done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _number(value: float) -> str:
+    """Four digits where that is plain, else as 7.49e9."""
+    if value == 0 or 1e-3 <= abs(value) < 1e4:
+        return f"{value:.4g}"
+    digits, exponent = f"{value:.2e}".split("e")
+    return f"{digits}e{int(exponent)}"
+
+
+def _range(low: float, high: float) -> str:
+    return f"{_number(low)} – {_number(high)}"
+
+
+def show(content: Any) -> None:
+    """Print text or a table on stdout, without the markup that names may look like."""
+    from rich.console import Console
+
+    # A pipe has no width; 100 columns hold the tables without folding.
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 100)
+    console.print(content, markup=False, soft_wrap=isinstance(content, str))
+
+
+def note(line: str) -> None:
+    """Print a line on stderr."""
+    sys.stderr.write(line + "\n")

@@ -1,0 +1,216 @@
+"""Back-test: hide the most expensive runs of a table, forecast them from the rest, and score that.
+
+Per group, the runs above the largest compute over `holdout` are kept apart. The hierarchical model
+is fitted to the cheaper runs of all groups together, the methods of `baselines` group by group.
+"""
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import pandas as pd
+
+from isoflop.inference import baselines, predictive
+from isoflop.inference.fit import sample_law, usable_runs
+from isoflop.inference.laws import Law, law_named
+from isoflop.inference.model import group_names, new_runs, run_data
+from isoflop.inference.priors import DEFAULT, Priors
+from isoflop.inference.sampler import Lengths
+from isoflop.inference.scores import score
+
+METHODS = ("isoflop", *baselines.METHODS)
+MIN_TRAIN = 12
+MIN_TEST = 2
+ROLLING_HOLDOUTS = (3.0, 10.0, 30.0, 100.0)
+"""Half a decade to two decades of compute beyond the runs."""
+LENGTHS = Lengths(chains=4, draws=500)
+"""Draws of a back-test: quantiles of forecasts need fewer than the tails of parameters."""
+BOOTSTRAPS = 400
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method's forecast of the held-out runs of one group, scored."""
+
+    file: str
+    """Table of runs."""
+    group: str
+    """Group of the runs."""
+    method: str
+    """One of `METHODS`."""
+    law: str
+    """Law of the hierarchical model; for a baseline the one it stands for, or empty."""
+    holdout: float
+    """Runs above the largest compute over this are held out."""
+    n_train: int
+    """Runs of the group that were fitted."""
+    n_test: int
+    """Runs of the group that were forecast."""
+    mae: float
+    """Mean absolute error of the median, in per cent of the loss."""
+    bias: float
+    """Mean error of the median, in per cent; positive if the forecast was pessimistic."""
+    coverage_68: float
+    """Share of the runs within the central 68 % interval."""
+    coverage_95: float
+    """Share of the runs within the central 95 % interval."""
+    width_95: float
+    """Mean width of the 95 % interval, in per cent."""
+    crps: float
+    """Mean continuous ranked probability score, in per cent."""
+    log_score: float
+    """Mean log density of the observed log loss."""
+    seconds: float
+    """Wall time of the fit and the forecast; a joint fit is shared out over its groups."""
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A group, or a method in a group, that could not be tested, and why."""
+
+    file: str
+    """Table of runs."""
+    group: str
+    """Group of the runs."""
+    method: str
+    """The method, or `all`."""
+    holdout: float
+    """Hold-out factor."""
+    reason: str
+    """One sentence."""
+
+
+@dataclass(frozen=True)
+class Backtest:
+    """The outcome of back-tests."""
+
+    rows: tuple[Row, ...]
+    """One a group, method and hold-out factor."""
+    skipped: tuple[Skipped, ...]
+    """What could not be tested."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """The runs of the groups that can be tested."""
+
+    train: pd.DataFrame
+    """Runs below the cut of their group."""
+    test: pd.DataFrame
+    """Runs above it."""
+    skipped: dict[str, str]
+    """Groups that cannot be tested, with the reason."""
+
+
+def backtest(
+    records: pd.DataFrame,
+    *,
+    holdout: float = 10.0,
+    methods: Sequence[str] = ("isoflop",),
+    law: str = "coupled",
+    ceiling: float = np.inf,
+    priors: Priors = DEFAULT,
+    file: str = "",
+    seed: int = 0,
+) -> Backtest:
+    """Forecast the runs of each group above its largest compute over `holdout` from the others.
+
+    Groups with fewer than `MIN_TRAIN` runs below or `MIN_TEST` above are listed as skipped, and so
+    is a baseline that cannot be fitted to a group. Raises `ValueError` on an unknown method or law
+    and on a `holdout` not above 1.
+    """
+    unknown = [method for method in methods if method not in METHODS]
+    if unknown:
+        raise ValueError(f"unknown method {unknown[0]!r}; choose among {', '.join(METHODS)}")
+    form = law_named(law)
+    parts = split(usable_runs(records, loss_below=ceiling), holdout)
+    skipped = [Skipped(file, name, "all", holdout, why) for name, why in parts.skipped.items()]
+    rows: list[Row] = []
+    for method in methods if len(parts.test) else ():
+        law_name = law if method == "isoflop" else baselines.LAWS.get(method, "")
+        if method == "isoflop":
+            outcomes = _joint(parts, form, priors, ceiling, seed)
+        else:
+            outcomes = _separate(parts, method, seed)
+        for group, outcome in outcomes.items():
+            if isinstance(outcome, str):
+                skipped.append(Skipped(file, group, method, holdout, outcome))
+                continue
+            test = parts.test[parts.test["group"] == group]
+            found = score(outcome.log_loss, np.log(test["loss"].to_numpy(float)))
+            row = Row(
+                file=file,
+                group=group,
+                method=method,
+                law=law_name,
+                holdout=float(holdout),
+                n_train=int((parts.train["group"] == group).sum()),
+                n_test=len(test),
+                **asdict(found),
+                seconds=outcome.seconds,
+            )
+            rows.append(row)
+    return Backtest(tuple(rows), tuple(skipped))
+
+
+def split(records: pd.DataFrame, holdout: float) -> Split:
+    """Cut each group at its largest compute over `holdout`, and set aside what is too small."""
+    if not holdout > 1.0:
+        raise ValueError(f"the hold-out factor is {holdout:g}; it must be above 1, 10 is usual")
+    largest = records["flops"].groupby(records["group"]).transform("max")
+    # A run at the cut is below it, whatever the last digit.
+    below = records["flops"] <= largest / holdout * (1.0 + 1e-9)
+    skipped = {}
+    for group, own in records.groupby("group"):
+        train, test = int(below[own.index].sum()), int((~below[own.index]).sum())
+        if train < MIN_TRAIN or test < MIN_TEST:
+            skipped[str(group)] = (
+                f"{train} run(s) to fit and {test} to forecast, at least {MIN_TRAIN} and "
+                f"{MIN_TEST} are needed"
+            )
+    tested = ~records["group"].isin(list(skipped))
+    return Split(records[below & tested], records[~below & tested], skipped)
+
+
+def to_json(rows: Sequence[Row]) -> str:
+    """The rows as a JSON list, keys as in `Row`."""
+    return json.dumps([asdict(row) for row in rows], indent=1) + "\n"
+
+
+@dataclass(frozen=True)
+class _Forecast:
+    log_loss: np.ndarray
+    seconds: float
+
+
+def _joint(
+    parts: Split, law: Law, priors: Priors, ceiling: float, seed: int
+) -> dict[str, _Forecast | str]:
+    """The hierarchical model's draws of log loss of each group's held-out runs."""
+    start = time.perf_counter()
+    data, groups = run_data(parts.train, ceiling=ceiling), group_names(parts.train)
+    drawn = sample_law(parts.train, law, priors, LENGTHS, ceiling=ceiling, seed=seed)
+    unseen = new_runs(parts.test, data, groups, ceiling=ceiling)
+    loss = predictive.replicated_loss(drawn.sites, unseen, ceiling=ceiling, seed=seed)
+    log_loss = np.log(loss.reshape(-1, loss.shape[-1]))
+    seconds = (time.perf_counter() - start) / len(groups)
+    index = np.array([groups[g] for g in unseen.group])
+    return {group: _Forecast(log_loss[:, index == group], seconds) for group in groups}
+
+
+def _separate(parts: Split, method: str, seed: int) -> dict[str, _Forecast | str]:
+    """A baseline's draws for each group, or why it could not be fitted."""
+    outcomes: dict[str, _Forecast | str] = {}
+    for group in group_names(parts.train):
+        train, test = (table[table["group"] == group] for table in (parts.train, parts.test))
+        start = time.perf_counter()
+        try:
+            fitted = baselines.fit_baseline(method, train, draws=BOOTSTRAPS, seed=seed)
+        except ValueError as error:
+            outcomes[group] = str(error)
+            continue
+        predicted = baselines.predict_log_loss(fitted, test, seed=seed)
+        outcomes[group] = _Forecast(predicted, time.perf_counter() - start)
+    return outcomes
