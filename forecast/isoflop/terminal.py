@@ -61,7 +61,7 @@ def print_law(posterior: "xr.DataTree", diagnosis: "Diagnosis") -> None:
     show(f"{law.equation}, {runs.sizes['run']} runs; median and 68 % interval:")
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("group", overflow="fold", min_width=10)
-    shown = [name for name in law.parameters if name not in ("log_A", "log_B")]
+    shown = [name for name in law.parameters if name not in ("log_A", "log_B", "log_P")]
     for name in shown:
         table.add_column(LAW_VARIABLES[name].symbol, no_wrap=True, justify="right")
     rows: dict[Any, dict[Any, Any]] = diagnosis.table.to_dict("index")

@@ -15,6 +15,7 @@ TRUTH = {
     "beta": 0.30,
     "gamma": 0.8,
     "omega": 8.0,
+    "log_P": laws.NO_PENALTY,
 }
 WIDTHS = {
     "loss_inf": 0.003,
@@ -24,6 +25,7 @@ WIDTHS = {
     "beta": 0.002,
     "gamma": 0.005,
     "omega": 1.0,
+    "log_P": 0.0,
 }
 SIGMA, SIGMA_SLOPE, NU = 0.004, -0.1, 5.0
 # No error of the law itself: the tests that want one set it.
@@ -53,6 +55,7 @@ def make_posterior(
     law = xr.Dataset(variables, coords={"group": groups})
     constant = fitted_runs(offsets)
     constant["sigma_samples"] = ((), SIGMA_SAMPLES)
+    constant["final"] = (("group",), np.full(len(groups), True))
     constant["flops_per_param_sample"] = (("group",), np.full(len(groups), COST))
     tree = {name: xr.Dataset() for name in contract.GROUPS}
     tree |= {

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from isoflop.forecast.allocate import best_plan, best_plans, capped, golden_section, optimal
 from isoflop.forecast.predict import Draws, group_draws, loss_draws
+from isoflop.inference.laws import NO_PENALTY
 
 
 def law(
@@ -37,6 +38,8 @@ def law(
         sigma_slope=np.zeros_like(sigma),
         sigma_samples=1e6,
         nu=nu,
+        log_P=np.full_like(sigma, NO_PENALTY),
+        final=True,
         kappa=np.zeros_like(sigma),
         ceiling=np.inf,
         flops_per_param_sample=6.0,

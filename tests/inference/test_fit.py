@@ -103,17 +103,33 @@ def test_too_few_sizes_say_which_exponent_cannot_be_identified(one_group: Any) -
     )
 
 
-def test_diverged_and_overfitted_runs_are_left_out(one_group: Any) -> None:
+def test_runs_that_the_law_does_not_describe_are_left_out(one_group: Any) -> None:
     runs = one_group.runs.copy()
     runs.loc[runs.index[0], ["status", "loss"]] = ["diverged", np.nan]
-    runs.loc[runs.index[1], ["status", "loss_kind"]] = ["overfitting", "final"]
-    runs.loc[runs.index[2], ["status", "loss_kind"]] = ["overfitting", "early_stopped"]
-    assert list(usable_runs(runs).index) == list(runs.index[2:])
+    # Beyond the passes to which the overfitting penalty holds: in general, and where N > 4 U.
+    for place, params, epochs in ((1, 1e3, 101.0), (2, 1e6, 31.0), (3, 1e3, 99.0)):
+        row = runs.index[place]
+        runs.loc[row, ["params", "unique_samples", "loss_kind"]] = [params, 1e5, "final"]
+        runs.loc[row, "samples"] = 1e5 * epochs
+    runs.loc[runs.index[4], ["unique_samples", "loss_kind"]] = [1.0, "early_stopped"]
+    assert list(usable_runs(runs).index) == list(runs.index[3:])
     low = usable_runs(runs, loss_below=1.5)
     assert 0 < len(low) < len(runs)
     assert low["loss"].max() < 1.5
-    with pytest.raises(ValueError, match="no run to fit: every run diverged, ended overfitted"):
+    with pytest.raises(ValueError, match="no run to fit: every run diverged, repeats its samples"):
         usable_runs(runs.iloc[:2])
+
+
+def test_an_outlier_does_not_move_the_fit(one_group: Any) -> None:
+    runs = one_group.runs
+    outlier = runs.copy()
+    outlier.loc[runs.index[len(runs) // 2], "loss"] *= 10.0
+    first, second = (
+        fit(table, draws=200, seed=3)["posterior"].to_dataset() for table in (runs, outlier)
+    )
+    for name in ("loss_inf", "alpha", "beta"):
+        shift = abs(float(second[name].median()) - float(first[name].median()))
+        assert shift < 0.7 * float(first[name].std()), name
 
 
 def test_the_most_expensive_runs_are_split_off(two_groups: Any) -> None:

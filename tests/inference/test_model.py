@@ -19,9 +19,10 @@ SITES = {
     "log_slope_d": np.log(0.3),
     "log_spare": np.log(5.0),
     "log_gamma": -0.1,
+    "log_penalty": np.log(0.07),
     "log_sigma": np.log(0.01),
     "sigma_slope": -0.1,
-    "log_nu": np.log(8.0),
+    "log_nu_minus_2": np.log(6.0),
     "level": np.array([12.0]),
 }
 
@@ -29,6 +30,7 @@ SITES = {
 def test_density_is_prior_times_student_likelihood(two_groups: Any) -> None:
     records = two_groups.runs.query("group == 'small'").copy()
     records["loss_stderr"] = 0.004
+    records["loss_kind"] = np.where(np.arange(len(records)) % 2, "final", "best")
     data = run_data(records)
     density, _ = log_density(scaling_model, (data, laws.LAWS["coupled"]), {}, SITES)
 
@@ -39,9 +41,10 @@ def test_density_is_prior_times_student_likelihood(two_groups: Any) -> None:
         "log_slope_d": DEFAULT.log_slope,
         "log_spare": DEFAULT.log_omega_minus_1,
         "log_gamma": DEFAULT.log_gamma,
+        "log_penalty": DEFAULT.log_penalty,
         "log_sigma": DEFAULT.log_sigma,
         "sigma_slope": DEFAULT.sigma_slope,
-        "log_nu": DEFAULT.log_nu,
+        "log_nu_minus_2": DEFAULT.log_nu_minus_2,
     }
     prior = sum(stats.norm.logpdf(SITES[k], p.location, p.scale) for k, p in priors.items())
     prior += stats.norm.logpdf(12.0, 0.0, 500.0)
@@ -57,6 +60,9 @@ def test_density_is_prior_times_student_likelihood(two_groups: Any) -> None:
     u = u0 * (
         s * (data.params / n0) ** -alpha + (1 - s) * (data.unique_samples * gain / d0) ** -beta
     )
+    final = np.arange(len(records)) % 2
+    overfitting = 0.07 / gamma * u0 * data.params / data.unique_samples * (data.epochs - 1) / 10
+    u = u + final * overfitting
     mean = np.log(at_centre * p + u**gamma)
     own = 0.01 * (data.unique_samples * data.epochs / d0) ** -0.1
     scale = np.sqrt(own**2 + (0.004 / data.loss) ** 2)

@@ -67,7 +67,7 @@ def test_as_many_runs_as_free_parameters_and_one_are_needed() -> None:
     assert screen(runs, COUPLED) == ()
     assert "has 6 run(s) to fit" in _fault(runs[:6])
     assert screen(runs[:6], ADDITIVE) == ()
-    repeated = runs.assign(unique_samples=runs["samples"] / 2)
+    repeated = runs.assign(unique_samples=runs["samples"] / 2, loss_kind="best")
     assert "with its 7 free parameters needs at least 8" in _fault(repeated)
 
 

@@ -93,12 +93,14 @@ def capped(draws: Draws, flops: ArrayLike, *, unique_cap: float) -> Optimum:
     budget = _budgets(draws, flops)
     _require_cap(unique_cap)
     terms = draws.columns("log_A", "log_B", "alpha", "beta")
-    omega = draws.omega[:, None]
+    omega, log_P = draws.omega[:, None], draws.log_P[:, None]
 
     def reducible(log_params: np.ndarray) -> np.ndarray:
         unique, epochs = _split_samples(draws, log_params, budget, unique_cap)
         effective = laws.effective_samples(unique, epochs, omega)
-        return np.asarray(laws.log_reducible(np.exp(log_params), effective, **terms))
+        params = np.exp(log_params)
+        added = laws.overfitting(params, unique, epochs, log_P=log_P, final=draws.final)
+        return np.asarray(laws.log_reducible(params, effective, **terms, penalty=added))
 
     # u, not the loss: γ and L∞ do not move a draw's minimum, and u is not flattened by them.
     high = np.broadcast_to(_log_product(draws, budget), (len(draws.alpha), len(budget)))

@@ -37,6 +37,10 @@ class Draws:
     """Coupling of the two terms; 1 is the additive law."""
     omega: np.ndarray
     """Bound of the repetition gain D_eff/U."""
+    log_P: np.ndarray
+    """Logarithm of P in P (N/U)(e−1), what overfitting adds to u."""
+    final: bool
+    """Whether the group's losses are those of the end of training, so that P counts."""
     sigma: np.ndarray
     """Relative scatter of a run's loss about the law, at D = `sigma_samples`."""
     sigma_slope: np.ndarray
@@ -83,6 +87,7 @@ def group_draws(posterior: xr.DataTree, group: str) -> Draws:
             for name in (*LAW_VARIABLES, *NOISE_VARIABLES)
         },
         ceiling=float(posterior.attrs["ceiling"]),
+        final=bool(constant["final"].sel(group=group)),
         sigma_samples=float(constant["sigma_samples"]),
         flops_per_param_sample=float(cost),
         smallest_flops=float(flops.min()),
@@ -104,7 +109,7 @@ def loss_draws(
     """
     theta = draws.columns(*LAW_VARIABLES)
     run = (np.asarray(value, float) for value in (params, unique_samples, epochs))
-    return np.asarray(laws.bounded(laws.loss(*run, **theta), draws.ceiling))
+    return np.asarray(laws.bounded(laws.loss(*run, **theta, final=draws.final), draws.ceiling))
 
 
 def predictive_draws(
@@ -136,7 +141,11 @@ def predictive_draws(
     drift = walk * np.asarray(laws.drift(decades, *run, **theta))
     # Heavy tails reach beyond what an exponential can hold.
     factor = np.exp(np.clip(drift + scatter, -500.0, 500.0))
-    return np.asarray(laws.bounded(np.asarray(laws.loss(*run, **theta)) * factor, draws.ceiling))
+    return np.asarray(
+        laws.bounded(
+            np.asarray(laws.loss(*run, **theta, final=draws.final)) * factor, draws.ceiling
+        )
+    )
 
 
 def repetition_gain(draws: Draws, epochs: ArrayLike) -> np.ndarray:

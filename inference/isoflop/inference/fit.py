@@ -11,7 +11,7 @@ import xarray as xr
 from isoflop.inference import baselines, predictive, tree
 from isoflop.inference import posterior as contract
 from isoflop.inference.diagnostics import sampler_verdict
-from isoflop.inference.laws import Law, law_named
+from isoflop.inference.laws import NO_PENALTY, Law, law_named
 from isoflop.inference.model import RunData, group_names, new_runs, run_data
 from isoflop.inference.priors import DEFAULT, Priors
 from isoflop.inference.rolling import RollingErrors, kappa_draws, rolling_errors
@@ -31,6 +31,10 @@ ENGINES = ("nuts", "approach3", "approach3-coupled", "varpro")
 """NUTS of the hierarchical model, or a method of `baselines` with its bootstrap."""
 UNBOUNDED_GAIN = 1e6
 """ω of a method that counts repeats as new samples."""
+
+MAX_FINAL_EPOCHS = 100.0
+MEMORISING = 4.0
+MAX_MEMORISING_EPOCHS = 30.0
 
 Tick = Callable[[int, int], None]
 
@@ -69,9 +73,9 @@ def fit(
     """Sample the posterior of `law` given checked run records (`read_records`).
 
     `hold_out` is the fraction of the runs, the most expensive ones by `flops`, that are kept apart
-    and predicted instead. Diverged runs carry no number and are left out, and so are runs that end
-    overfitted (`status` overfitting with `loss_kind` final): the law describes the best loss. Runs
-    whose loss is not below `loss_below` [nat] are left out too: near the loss of guessing (ln K for
+    and predicted instead. Diverged runs carry no number and are left out, and so are runs that
+    repeat their samples past what the overfitting penalty describes (`usable_runs`). Runs whose
+    loss is not below `loss_below` [nat] are left out too: near the loss of guessing (ln K for
     K classes) nothing has been learned yet and no power law holds. With a finite `ceiling` [unit of
     the loss] the law is that of L/(1 − L/ceiling), which has no bound. `engine` names the method,
     one of `ENGINES`; all but `nuts` bootstrap, treat every group by itself and know no repetition.
@@ -134,14 +138,21 @@ def sample_law(
 
 
 def usable_runs(records: pd.DataFrame, *, loss_below: float = math.inf) -> pd.DataFrame:
-    """The runs that the law describes: a loss below the bound and not overfitted at the end."""
-    overfitted = (records["status"] == "overfitting") & (records["loss_kind"] == "final")
+    """The runs that the law describes: a loss below the bound, not repeated past its penalty.
+
+    The overfitting penalty of `final` losses holds to about `MAX_FINAL_EPOCHS` passes, and where
+    N/U exceeds `MEMORISING` only to `MAX_MEMORISING_EPOCHS`.
+    """
+    epochs = records["samples"] / records["unique_samples"]
+    memorises = records["params"] / records["unique_samples"] > MEMORISING
+    most = np.where(memorises, MAX_MEMORISING_EPOCHS, MAX_FINAL_EPOCHS)
+    spent = (records["loss_kind"] == "final") & (epochs > most)
     learned = (records["status"] != "diverged") & (records["loss"] < loss_below)
-    usable = records[learned & ~overfitted]
+    usable = records[learned & ~spent]
     if usable.empty:
         raise ValueError(
-            f"no run to fit: every run diverged, ended overfitted or has a loss of {loss_below:g} "
-            "nat or more"
+            f"no run to fit: every run diverged, repeats its samples more than "
+            f"{MAX_FINAL_EPOCHS:g} times or has a loss of {loss_below:g} nat or more"
         )
     return usable
 
@@ -197,6 +208,7 @@ def _bootstrap(
     }
     # Repeats count as new samples, which is the gain of an ω without bound.
     theta["omega"] = np.full_like(theta["alpha"], UNBOUNDED_GAIN)
+    theta["log_P"] = np.full_like(theta["alpha"], NO_PENALTY)
     residuals = np.concatenate([one.residuals for one in fits])
     noise = {"sigma": float(residuals.std()), "sigma_slope": 0.0, "nu": 1e6, "kappa": 0.0}
     shape = theta["alpha"].shape[:2]

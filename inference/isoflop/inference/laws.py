@@ -7,8 +7,12 @@ Symbols: N parameters, D samples seen, U distinct samples, e = D/U epochs, C FLO
 The law (Hoffmann et al., arXiv:2203.15556, Eq. 2, with the repetition gain and the coupling γ):
 
     D_eff = U · [1 + (ω−1)(1 − exp(−(e−1)/(ω−1)))]
-    u     = A N^(−α) + B D_eff^(−β)
+    u     = A N^(−α) + B D_eff^(−β) + P (N/U)(e−1)
     L     = L∞ + u^γ
+
+The term with P is what overfitting adds where training went on to the end of its passes (`final`);
+it is absent where the best loss was kept. Inside the coupling one coefficient is enough
+(LOG.md has what else was tried on arXiv:2305.16264's runs).
 
 A loss that cannot exceed a ceiling c (an error rate, or the cross-entropy of guessing) saturates
 where a power law does not. The law then describes V = L/(1 − L/c), at c = 1 the odds of an error,
@@ -26,6 +30,9 @@ from jax.typing import ArrayLike
 
 # Losses agree to 1e-4 between seeds and budgets span 1e24: single precision is not enough.
 jax.config.update("jax_enable_x64", True)
+
+NO_PENALTY = -300.0
+"""log P where overfitting costs nothing."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +54,13 @@ LAWS = {
     for law in (
         Law(
             name="coupled",
-            parameters=("loss_inf", "log_A", "log_B", "alpha", "beta", "gamma", "omega"),
+            parameters=("loss_inf", "log_A", "log_B", "alpha", "beta", "gamma", "omega", "log_P"),
             equation="L = L∞ + (A N^−α + B D_eff^−β)^γ",
             couples=True,
         ),
         Law(
             name="additive",
-            parameters=("loss_inf", "log_A", "log_B", "alpha", "beta", "omega"),
+            parameters=("loss_inf", "log_A", "log_B", "alpha", "beta", "omega", "log_P"),
             equation="L = L∞ + A N^−α + B D_eff^−β",
             couples=False,
         ),
@@ -100,13 +107,31 @@ def log_reducible(
     alpha: ArrayLike,
     beta: ArrayLike,
     gamma: ArrayLike = 1.0,
+    penalty: ArrayLike = 0.0,
 ) -> Array:
-    """Logarithm of the reducible loss, γ log(A N^−α + B D_eff^−β), summed without overflow."""
-    xp = _namespace(params, effective, log_A, log_B, alpha, beta, gamma)
+    """Logarithm of the reducible loss, γ log(A N^−α + B D_eff^−β + penalty), without overflow."""
+    xp = _namespace(params, effective, log_A, log_B, alpha, beta, gamma, penalty)
     log_n_term = log_A - xp.asarray(alpha) * xp.log(params)
     log_d_term = log_B - xp.asarray(beta) * xp.log(effective)
-    log_value: Array = xp.asarray(gamma) * xp.logaddexp(log_n_term, log_d_term)
+    log_u = xp.logaddexp(log_n_term, log_d_term)
+    # As a share of the rest, so that no penalty is exactly none and has a gradient.
+    log_value: Array = xp.asarray(gamma) * (log_u + xp.log1p(penalty * xp.exp(-log_u)))
     return log_value
+
+
+def overfitting(
+    params: ArrayLike,
+    unique_samples: ArrayLike,
+    epochs: ArrayLike,
+    *,
+    log_P: ArrayLike,
+    final: ArrayLike = 1.0,
+) -> Array:
+    """What overfitting adds to u, P (N/U)(e−1); nothing in the first pass or where `final` is 0."""
+    xp = _namespace(params, unique_samples, epochs, log_P, final)
+    ratio = xp.asarray(params) / unique_samples
+    added: Array = xp.asarray(final) * xp.exp(log_P) * ratio * (xp.asarray(epochs) - 1.0)
+    return added
 
 
 def loss(
@@ -121,8 +146,12 @@ def loss(
     beta: ArrayLike,
     gamma: ArrayLike = 1.0,
     omega: ArrayLike = 2.0,
+    log_P: ArrayLike = NO_PENALTY,
+    final: ArrayLike = 1.0,
 ) -> Array:
     """Loss in nat of N parameters trained on U distinct samples, e epochs.
+
+    `final` is 1 for the loss at the end of training, 0 for the best loss on the way.
 
     The replication of Chinchilla (arXiv:2404.10102) at the size and data of its largest model:
 
@@ -131,7 +160,9 @@ def loss(
     1.97
     """
     effective = effective_samples(unique_samples, epochs, omega)
+    penalty = overfitting(params, unique_samples, epochs, log_P=log_P, final=final)
     terms = {"log_A": log_A, "log_B": log_B, "alpha": alpha, "beta": beta, "gamma": gamma}
+    terms["penalty"] = penalty
     xp = _namespace(params, effective, loss_inf, *terms.values())
     value: Array = xp.asarray(loss_inf) + xp.exp(log_reducible(params, effective, **terms))
     return value
@@ -174,8 +205,12 @@ def fall_per_decade(
     beta: ArrayLike,
     gamma: ArrayLike = 1.0,
     omega: ArrayLike = 2.0,
+    log_P: ArrayLike = NO_PENALTY,
 ) -> Array:
-    """−∂ log L/∂ log₁₀ C where N and U grow together, half a decade each per decade of compute."""
+    """−∂ log L/∂ log₁₀ C where N and U grow together, half a decade each per decade of compute.
+
+    Overfitting is left out: N/U and e do not change on the way.
+    """
     effective = effective_samples(unique_samples, epochs, omega)
     xp = _namespace(params, effective, loss_inf, log_A, log_B, alpha, beta, gamma)
     log_n_term = log_A - xp.asarray(alpha) * xp.log(params)

@@ -29,6 +29,9 @@ from isoflop.inference import laws
 from isoflop.inference.laws import Law
 from isoflop.inference.priors import DEFAULT, Normal, Priors, Scale
 
+PENALTY_EPOCHS = 10.0
+"""Passes after the first at which the prior of the overfitting penalty is set, with N = U."""
+
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
@@ -47,6 +50,8 @@ class RunData:
     """Sampling error over the loss; 0 where it is unknown or common to the runs of the group."""
     group: np.ndarray
     """Index of the group."""
+    final: np.ndarray
+    """1 where the loss is that of the end of training, 0 where the best one was kept."""
     decades: np.ndarray
     """Decades of compute beyond the dearest fitted run of the group; 0 for the runs of a fit."""
     observed: np.ndarray
@@ -104,6 +109,7 @@ def _columns(
         # An error of L is one of V enlarged by dlogV/dlogL = 1/(1 − L/c).
         "relative_stderr": _own_stderr(records) / loss / (1.0 - loss / ceiling),
         "group": np.searchsorted(groups, records["group"].to_numpy(str)),
+        "final": (records["loss_kind"] == "final").to_numpy(float),
         "observed": np.ones(len(loss), bool),
     }
 
@@ -112,7 +118,7 @@ def padded(data: RunData, rows: int) -> RunData:
     """The same runs with rows that say nothing up to `rows`, so that tables share a program."""
     missing = rows - len(data.loss)
     ones = ("params", "unique_samples", "epochs", "loss")
-    zeros = ("relative_stderr", "group", "decades", "observed")
+    zeros = ("relative_stderr", "group", "final", "decades", "observed")
     return replace(
         data,
         **{name: np.pad(getattr(data, name), (0, missing), constant_values=1) for name in ones},
@@ -147,6 +153,7 @@ def scaling_model(data: RunData, law: Law, priors: Priors = DEFAULT) -> None:
         data.unique_samples,
         data.epochs,
         **{name: value[data.group] for name, value in theta.items()},
+        final=data.final,
     )
     sigma = laws.scatter(
         data.unique_samples * data.epochs,
@@ -167,7 +174,7 @@ def sample_parameters(
     theta = _group_parameters(data, law, priors)
     noise = {
         "sigma": jnp.exp(numpyro.sample("log_sigma", _normal(priors.log_sigma))),
-        "nu": jnp.exp(numpyro.sample("log_nu", _normal(priors.log_nu))),
+        "nu": 2.0 + jnp.exp(numpyro.sample("log_nu_minus_2", _normal(priors.log_nu_minus_2))),
     }
     noise = {name: numpyro.deterministic(name, value) for name, value in noise.items()}
     noise["sigma_slope"] = numpyro.sample("sigma_slope", _normal(priors.sigma_slope))
@@ -190,6 +197,7 @@ def _group_parameters(data: RunData, law: Law, priors: Priors) -> dict[str, Arra
     log_gamma = jnp.zeros(groups)
     if law.couples:
         log_gamma = _pooled("log_gamma", priors.log_gamma, priors.tau_gamma, groups)
+    log_penalty = numpyro.sample("log_penalty", _normal(priors.log_penalty))
     gamma = jnp.exp(log_gamma)
     alpha, beta = jnp.exp(log_slope_n - log_gamma), jnp.exp(log_slope_d - log_gamma)
     log_u0 = (level + log_sigmoid(-irreducible)) / gamma
@@ -201,6 +209,7 @@ def _group_parameters(data: RunData, law: Law, priors: Priors) -> dict[str, Arra
         "beta": beta,
         "gamma": gamma,
         "omega": 1.0 + jnp.exp(log_spare),
+        "log_P": log_penalty - log_gamma + log_u0 - jnp.log(PENALTY_EPOCHS),
     }
     return {name: numpyro.deterministic(name, value) for name, value in theta.items()}
 

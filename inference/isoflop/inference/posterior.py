@@ -55,6 +55,7 @@ LAW_VARIABLES = {
     "beta": Variable(("group",), "", "exponent of the effective samples", "β"),
     "gamma": Variable(("group",), "", "coupling of the two terms; 1 is the additive law", "γ"),
     "omega": Variable(("group",), "", "bound of the repetition gain D_eff/U", "ω"),
+    "log_P": Variable(("group",), "", "logarithm of P in P (N/U)(e−1), by overfitting", "log P"),
 }
 NOISE_VARIABLES = {
     "sigma": Variable((), "", "relative scatter of a run's loss at D = `sigma_samples`", "σ"),
@@ -127,7 +128,7 @@ def check(posterior: xr.DataTree, *, source: str = "the posterior") -> None:
         elif name in draws and not np.isfinite(draws[name].values).all():
             faults.append(f"{name} has values that are not finite")
     runs = posterior["constant_data"].to_dataset()
-    wanted_runs = [*RUN_VARIABLES, "flops_per_param_sample", "sigma_samples"]
+    wanted_runs = [*RUN_VARIABLES, "flops_per_param_sample", "final", "sigma_samples"]
     faults += [f"constant_data has no {name}" for name in wanted_runs if name not in runs]
     if faults:
         raise ValueError(f"{source}: {len(faults)} fault(s): " + "; ".join(faults))

@@ -18,7 +18,8 @@ Draws = Mapping[str, np.ndarray]
 
 def expected_log_loss(draws: Draws, data: RunData) -> np.ndarray:
     """log V of the law for every draw and run, before the scatter of runs."""
-    mean = laws.loss(data.params, data.unique_samples, data.epochs, **_theta(draws, data))
+    run = data.params, data.unique_samples, data.epochs
+    mean = laws.loss(*run, **_theta(draws, data), final=data.final)
     return np.asarray(np.log(mean))
 
 

@@ -59,14 +59,23 @@ class Priors:
     log_omega_minus_1: Normal = Normal(
         math.log(8.0), 1.0, "R* is 15.4 for language (arXiv:2305.16264); 1 to 60 within two sigma"
     )
+    log_penalty: Normal = Normal(
+        math.log(0.05),
+        1.5,
+        "rise of the reducible loss by overfitting after 10 more passes at N = U: 0.25 % to 100 %; "
+        "0.10 in arXiv:2305.16264's runs, and N/U has other units elsewhere",
+    )
     log_sigma: Normal = Normal(
         math.log(0.01), 1.7, "seed noise runs from 0.02 % (OLMo) to 5 % (teacher-student)"
     )
     sigma_slope: Normal = Normal(
         0.0, 0.2, "how the scatter falls with D: seeds differ by 10 % at 1k jets, 1 % at 200k"
     )
-    log_nu: Normal = Normal(
-        math.log(15.0), 0.8, "3 to 75 within two sigma: allows heavy tails, does not insist"
+    log_nu_minus_2: Normal = Normal(
+        math.log(13.0),
+        0.8,
+        "ν is 5 to 66 within two sigma: heavy tails are allowed, not insisted on; above 2, or the "
+        "density is unbounded where the law passes exactly through some of the runs",
     )
     log_kappa: Normal = Normal(
         math.log(0.1), 0.6, "of the fall per √decade: 0.11 fits the public tables and jets (LOG.md)"

@@ -55,9 +55,13 @@ def _unidentified(runs: pd.DataFrame, law: Law) -> list[str]:
 
 
 def _runs_needed(runs: pd.DataFrame, law: Law) -> int:
-    """Free parameters + 1; ω is free only where a run repeats its samples."""
-    repeats = bool((runs["samples"] > runs["unique_samples"] * (1 + 1e-6)).any())
-    return len([name for name in law.parameters if name != "omega" or repeats]) + 1
+    """Free parameters + 1; ω and P are free only where a run (to its end) repeats its samples."""
+    repeats = runs["samples"] > runs["unique_samples"] * (1 + 1e-6)
+    idle = {
+        "omega": not repeats.any(),
+        "log_P": not (repeats & (runs["loss_kind"] == "final")).any(),
+    }
+    return len([name for name in law.parameters if not idle.get(name)]) + 1
 
 
 def _too_few(runs: pd.DataFrame, law: Law) -> list[str]:

@@ -41,6 +41,9 @@ def run_groups(
     cost = records["flops"] / (records["params"] * records["samples"])
     per_group = cost.groupby(records["group"]).median().loc[list(groups)].to_numpy()
     constant["flops_per_param_sample"] = (("group",), per_group)
+    # Whether a forecast for the group is of the last loss, overfitting included, or of the best.
+    final = (records["loss_kind"] == "final").groupby(records["group"]).mean() > 0.5
+    constant["final"] = (("group",), final.loc[list(groups)].to_numpy())
     constant["sigma_samples"] = ((), reference)
     constant = constant.assign_coords(group=list(groups))
     return {"constant_data": constant, "observed_data": _observed_data(records)}
