@@ -25,7 +25,7 @@ $(VENV)/.all: $(VENV)/.base
 # Runs above 1.9 nat have hardly left guessing (ln 10 = 2.30), where no power law holds.
 demo: $(VENV)/.base
 	$(BIN)/isoflop fit $(RECORDS) -o $(DEMO)/posterior.nc --hold-out 0.1 --loss-below 1.9 \
-		--chains 2 --warmup 700 --figure $(DEMO)/held_out.png
+		--figure $(DEMO)/held_out.png
 	$(BIN)/isoflop forecast $(DEMO)/posterior.nc --budget 1e15 --figure $(DEMO)/forecast.png
 
 test: $(VENV)/.all

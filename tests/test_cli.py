@@ -13,7 +13,7 @@ from isoflop.inference.simulate import simulate_runs
 
 THETA = {"loss_inf": 0.80, "log_A": 3.0, "log_B": 3.4, "alpha": 0.45, "beta": 0.35, "omega": 6.0}
 CELLS = [(n, u, 1.0) for n in np.geomspace(1e3, 3e5, 5) for u in np.geomspace(2e3, 4e5, 5)]
-COMMANDS = ("simulate", "train", "fit", "check", "forecast")
+COMMANDS = ("simulate", "train", "fit", "check", "forecast", "backtest")
 
 
 def run(*words: str) -> int:
@@ -41,7 +41,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def posterior(table: Path) -> Path:
     path = table.with_name("posterior.nc")
-    short = ["--chains", "2", "--draws", "300", "--warmup", "300", "--quiet"]
+    short = ["--chains", "2", "--quiet"]
     assert (
         run("fit", str(table), "-o", str(path), "--map", "params=N", "--hold-out", "0.1", *short)
         == 0
@@ -123,7 +123,76 @@ def test_check_reports_law_verdict_and_held_out_runs(
     assert figure.stat().st_size > 10_000
 
 
+@pytest.mark.slow
+def test_backtest_writes_rows_and_a_figure_and_says_what_it_skips(
+    table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report, figure = tmp_path / "b.json", tmp_path / "b.png"
+    words = ("--map", "params=N", "--methods", "isoflop,power-law", "--rolling")
+    out = ("--json", str(report), "--figure", str(figure))
+    assert run("backtest", str(table), *words, *out) == 0
+    rows = json.loads(report.read_text())
+    assert {row["method"] for row in rows} == {"isoflop", "power-law"}
+    assert {row["holdout"] for row in rows} == {10.0, 30.0, 100.0}
+    printed = capsys.readouterr().out
+    assert "full-40" in printed
+    assert re.search(r"skipped full-40 at hold-out 3: 24 run\(s\) to fit and 1 to", printed)
+    assert figure.stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_strict_exits_3_on_a_budget_further_than_the_runs_span(
+    posterior: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    near, far = (("forecast", str(posterior), "--budget", c, "--strict") for c in ("1e12", "1e40"))
+    assert run(*near) == 0
+    assert (
+        "Verdict: the sampler converged, the runs inform the exponents" in capsys.readouterr().err
+    )
+    assert run(*far) == 3
+    assert re.search(r"NOT to be trusted 2\d.\d decades beyond the runs", capsys.readouterr().err)
+
+
+@pytest.mark.slow
+def test_the_habit_of_the_field_answers_through_the_same_commands(
+    table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "habit.nc"
+    words = ("--map", "params=N", "--engine", "approach3", "--draws", "50")
+    assert run("fit", str(table), "-o", str(out), *words) == 0
+    printed = capsys.readouterr().out
+    assert "L = L∞ + A N^−α + B D_eff^−β, 25 runs" in printed
+    assert "approach3 with its bootstrap" in printed
+    assert run("forecast", str(out), "--budget", "1e12", "--json", "-") == 0
+    values = [row["value"] for row in json.loads(capsys.readouterr().out)["rows"]]
+    assert 0.8 < values[2] < 1.2
+
+
 MISTAKES = [
+    (
+        ("backtest", "{table}", "--map", "params=N", "--methods", "oracle"),
+        "unknown method 'oracle'; choose among isoflop, approach3",
+    ),
+    (
+        ("backtest", "{table}", "--map", "params=N", "--holdout", "1e9"),
+        "can be back-tested: full-40 at holdout 1e+09: 0 run(s) to fit and 25 to forecast",
+    ),
+    (
+        ("backtest", "{table}", "--map", "params=N", "--figure", "b.xyz"),
+        "cannot draw b.xyz: 'xyz' is no figure format; use .png, .pdf or .svg",
+    ),
+    (
+        ("fit", "{table}", "-o", "p.nc", "--map", "params=N", "--engine", "oracle"),
+        "unknown engine 'oracle'; choose one of nuts, approach3",
+    ),
+    (
+        ("fit", "{table}", "-o", "p.nc", "--map", "params=N", "--metric", "odd"),
+        "unknown metric 'odd'; choose loss or bounded",
+    ),
+    (
+        ("fit", "{table}", "-o", "p.nc", "--map", "params=N", "--ceiling", "2.3"),
+        "--ceiling 2.3 needs --metric bounded",
+    ),
     (("fit", "none.csv", "-o", "p.nc"), "no run records at none.csv; give a .csv or .parquet file"),
     (("fit", "{table}", "-o", "p.nc"), "missing column(s) params; the table has group, N, samples"),
     (("fit", "{table}", "-o", "p.nc", "--map", "N"), "--map 'N' is not NAME=COLUMN"),

@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from isoflop.inference import laws
 from isoflop.inference.backtest import Row, backtest, split, to_json
+from isoflop.inference.simulate import simulate_runs
 from isoflop.training.records import read_records
 
 PUBLIC_RUNS = Path(__file__).parents[2] / ".." / "shared" / "runs"
@@ -92,3 +94,18 @@ def test_intervals_hold_on_public_tables() -> None:
     assert len(rows) == 4
     assert np.mean([row.coverage_95 for row in rows]) >= 0.9
     assert np.mean([row.crps for row in rows]) < 1.6
+
+
+@pytest.mark.slow
+def test_the_back_test_prefers_the_bounded_law_for_a_rate_that_saturates() -> None:
+    # Odds of an error by a power law: the rate flattens at 1 for the cheap runs.
+    theta = {"loss_inf": 0.02, "log_A": 5.0, "log_B": 7.0, "alpha": 0.45, "beta": 0.5}
+    sizes = [(n, d, 1.0) for n in np.geomspace(1e3, 1e6, 6) for d in np.geomspace(1e4, 1e7, 6)]
+    runs = simulate_runs({"all": theta}, sizes, sigma=0.03, seed=2)
+    runs = runs.assign(loss=np.asarray(laws.bounded(runs["loss"].to_numpy(), 1.0)))
+    assert runs["loss"].max() < 1.0
+    plain, bounded = (
+        backtest(runs, holdout=10.0, ceiling=ceiling).rows[0] for ceiling in (np.inf, 1.0)
+    )
+    assert bounded.crps < 0.5 * plain.crps
+    assert bounded.coverage_95 > 0.8
