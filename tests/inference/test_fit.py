@@ -9,7 +9,7 @@ import pytest
 import xarray as xr
 
 from isoflop.inference.diagnostics import diagnose
-from isoflop.inference.fit import fit, split_most_expensive, usable_runs
+from isoflop.inference.fit import fit, split_most_expensive, thinned, usable_runs
 from isoflop.training.records import complete_records, read_records
 
 PUBLIC_RUNS = Path(__file__).parents[2] / ".." / "shared" / "runs"
@@ -146,3 +146,29 @@ def test_a_group_that_would_lose_every_run_is_named(two_groups: Any) -> None:
     dear = runs[runs["flops"] == runs["flops"].max()].assign(group="dear", run_id=["x", "y"])
     with pytest.raises(ValueError, match=r"no run left to fit in group\(s\) dear; hold out fewer"):
         split_most_expensive(complete_records(pd.concat([runs, dear])), 0.05)
+
+
+def test_a_long_table_is_thinned_evenly_over_groups_and_compute(two_groups: Any) -> None:
+    runs = two_groups.runs
+    few = thinned(runs, 40, seed=0)
+    assert len(few) == 40
+    assert few["run_id"].is_unique
+    assert set(few["run_id"]) <= set(runs["run_id"])
+    cells = (few["group"], np.floor(2.0 * np.log10(few["flops"])))
+    whole = (runs["group"], np.floor(2.0 * np.log10(runs["flops"])))
+    # Every cell keeps a run before any keeps many.
+    assert few.groupby(list(cells)).ngroups == runs.groupby(list(whole)).ngroups
+    pd.testing.assert_frame_equal(few, thinned(runs, 40, seed=0))
+
+
+@pytest.mark.slow
+def test_a_thinned_fit_says_so_and_agrees(two_groups: Any, posterior: xr.DataTree) -> None:
+    few = fit(two_groups.runs, "additive", max_runs=60, draws=200, seed=2)
+    assert str(few.attrs["warnings"]).startswith("60 of 104 runs were fitted, drawn at random")
+    for name in ("alpha", "beta"):
+        low, high = _interval(few, name, "large", 0.999)
+        assert (
+            low
+            <= float(posterior["posterior"].to_dataset()[name].sel(group="large").median())
+            <= high
+        )

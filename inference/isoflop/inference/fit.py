@@ -32,6 +32,8 @@ ENGINES = ("nuts", "approach3", "approach3-coupled", "varpro")
 UNBOUNDED_GAIN = 1e6
 """ω of a method that counts repeats as new samples."""
 
+MAX_RUNS = 10_000
+"""Runs whose posterior takes a few minutes at 50 groups; more inform the law no further."""
 MAX_FINAL_EPOCHS = 100.0
 MEMORISING = 4.0
 MAX_MEMORISING_EPOCHS = 30.0
@@ -61,6 +63,7 @@ def fit(
     hold_out: float = 0.0,
     loss_below: float = math.inf,
     ceiling: float = math.inf,
+    max_runs: int = MAX_RUNS,
     chains: int = 4,
     draws: int = 1000,
     warmup: int = 300,
@@ -77,7 +80,8 @@ def fit(
     repeat their samples past what the overfitting penalty describes (`usable_runs`). Runs whose
     loss is not below `loss_below` [nat] are left out too: near the loss of guessing (ln K for
     K classes) nothing has been learned yet and no power law holds. With a finite `ceiling` [unit of
-    the loss] the law is that of L/(1 − L/ceiling), which has no bound. `engine` names the method,
+    the loss] the law is that of L/(1 − L/ceiling), which has no bound. Of a table with more
+    than `max_runs` runs a stratified subset is fitted (`thinned`). `engine` names the method,
     one of `ENGINES`; all but `nuts` bootstrap, treat every group by itself and know no repetition.
 
     Returns a tree by the contract of `isoflop.inference.posterior`. Raises `ValueError` when the
@@ -89,7 +93,13 @@ def fit(
     form = law_named(law)
     usable = usable_runs(records, loss_below=min(loss_below, ceiling))
     fitted, held = split_most_expensive(usable, hold_out)
-    warnings = screen(fitted, form)
+    warnings = [*screen(fitted, form)]
+    if len(fitted) > max_runs:
+        whole, fitted = len(fitted), thinned(fitted, max_runs, seed=seed)
+        warnings.append(
+            f"{len(fitted)} of {whole} runs were fitted, drawn at random within each group and "
+            "half-decade of compute; the posterior is that of fewer runs, so a little wider"
+        )
     data, groups = run_data(fitted, ceiling=ceiling), group_names(fitted)
     if engine == "nuts":
         lengths = Lengths(chains, draws, warmup)
@@ -170,6 +180,18 @@ def split_most_expensive(
     if lost:
         raise ValueError(f"no run left to fit in group(s) {', '.join(lost)}; hold out fewer runs")
     return kept, apart
+
+
+def thinned(records: pd.DataFrame, most: int, *, seed: int) -> pd.DataFrame:
+    """About `most` of the runs: equally many of each group and half-decade of compute, at random.
+
+    A posterior given some of the runs is a posterior: nothing is approximated but the table.
+    """
+    cell = np.floor(2.0 * np.log10(records["flops"].to_numpy(float)))
+    shuffled = records.assign(_cell=cell).sample(frac=1.0, random_state=seed)
+    place = shuffled.groupby(["group", "_cell"]).cumcount()
+    kept = shuffled[place.rank(method="first") <= most]
+    return kept.drop(columns="_cell").sort_index()
 
 
 def _counter(lengths: Lengths, tick: Tick) -> Callable[[int], None]:
