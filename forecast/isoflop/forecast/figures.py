@@ -17,7 +17,7 @@ from matplotlib.colors import ListedColormap, LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FormatStrFormatter, MaxNLocator, NullLocator
+from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullLocator
 
 from isoflop.files import writing
 from isoflop.forecast.fans import Fan, ForecastCurves, IsoFlop, RunPoints
@@ -164,17 +164,17 @@ def check_figure(fitted: pd.DataFrame, held_out: pd.DataFrame | None = None) -> 
 
 
 def backtest_figure(rows: pd.DataFrame) -> Figure:
-    """CRPS and held shares of back-tests against the decades between the fit and the test runs.
+    """CRPS and held shares of back-tests against the factor of compute that was hidden.
 
     `rows` has the columns of a back-test's JSON. Each point is the mean over groups and tables of
     one hold-out factor, geometric for the CRPS; the shares wanted are the dashed lines.
     """
     figure = Figure(figsize=(11.0, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2)
-    decades = np.log10(rows["holdout"])
-    mean = rows.assign(decades=decades, log_crps=np.log(rows["crps"]))
+    factors = sorted(set(rows["holdout"]))
+    mean = rows.assign(log_crps=np.log(rows["crps"]))
     for method, (colour, marker) in _styles(list(dict.fromkeys(rows["method"]))).items():
-        own = mean[mean["method"] == method].groupby("decades")
+        own = mean[mean["method"] == method].groupby("holdout")
         style = {"color": colour, "marker": marker, "markersize": 5, "label": method}
         score = own["log_crps"].mean()
         left.plot(score.index, np.exp(score), **style)
@@ -182,15 +182,22 @@ def backtest_figure(rows: pd.DataFrame) -> Figure:
         right.plot(held.index, 100.0 * held["coverage_95"], **style)
         right.plot(held.index, 100.0 * held["coverage_68"], **style, ls=":", mfc="none")
     left.set_yscale("log")
-    _plain_log_scale(left)
+    left.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    left.yaxis.set_major_formatter(FormatStrFormatter("%g"))
+    left.yaxis.set_minor_locator(NullLocator())
     left.set_ylabel("CRPS of the log loss [%], lower is better")
     for wanted in (68.0, 95.0):
         right.axhline(wanted, color="black", linewidth=0.8, linestyle="--")
     right.set_ylim(-3.0, 103.0)
-    right.set_ylabel("runs held by the 95 % (full) and 68 % (dotted) interval [%]")
+    right.set_ylabel("runs held by the interval [%]")
+    right.set_title("95 % intervals (full lines) and 68 % (dotted)", fontsize=10)
+    left.set_title("error of the forecast of the hidden runs", fontsize=10)
     for ax in (left, right):
-        ax.set_xlabel("decades of compute hidden from the fit")
-    left.legend(fontsize=8, frameon=False)
+        ax.set_xscale("log")
+        ax.set_xticks(factors, [f"{factor:g}" for factor in factors])
+        ax.xaxis.set_minor_locator(NullLocator())
+        ax.set_xlabel("runs hidden: those above the largest compute over this factor")
+    _legend(left, left.get_legend_handles_labels()[0], outside=True)
     return figure
 
 
