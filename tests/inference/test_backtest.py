@@ -89,10 +89,13 @@ def test_intervals_hold_on_public_tables() -> None:
     rows = [
         row
         for table in tables
-        for row in backtest(read_records(table), file=table.name, methods=("isoflop",)).rows
+        for holdout in (10.0, 30.0)
+        for row in backtest(read_records(table), holdout=holdout, file=table.name).rows
     ]
-    assert len(rows) == 4
-    assert np.mean([row.coverage_95 for row in rows]) >= 0.9
+    assert len(rows) == 8
+    # Groups hide 2 to 5 runs each, so the share is taken over all of them.
+    hidden = np.array([row.n_test for row in rows])
+    assert np.average([row.coverage_95 for row in rows], weights=hidden) >= 0.9
     assert np.mean([row.crps for row in rows]) < 1.6
 
 

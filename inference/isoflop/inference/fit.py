@@ -32,8 +32,8 @@ ENGINES = ("nuts", "approach3", "approach3-coupled", "varpro")
 UNBOUNDED_GAIN = 1e6
 """ω of a method that counts repeats as new samples."""
 
-MAX_RUNS = 10_000
-"""Runs whose posterior takes a few minutes at 50 groups; more inform the law no further."""
+MAX_RUNS = 4000
+"""Runs that take minutes and 2 GB at 50 groups; more inform the law no further."""
 MAX_FINAL_EPOCHS = 100.0
 MEMORISING = 4.0
 MAX_MEMORISING_EPOCHS = 30.0

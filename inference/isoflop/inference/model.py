@@ -29,6 +29,8 @@ from isoflop.inference import laws
 from isoflop.inference.laws import Law
 from isoflop.inference.priors import DEFAULT, Normal, Priors, Scale
 
+STANDARD = "_standard"
+"""Ending of the sites of group scales: log τ in prior standard deviations about its median."""
 PENALTY_EPOCHS = 10.0
 """Passes after the first at which the prior of the overfitting penalty is set, with N = U."""
 
@@ -193,7 +195,9 @@ def _group_parameters(data: RunData, law: Law, priors: Priors) -> dict[str, Arra
     share = _pooled("share", priors.share, priors.tau_share, groups)
     log_slope_n = _pooled("log_slope_n", priors.log_slope, priors.tau_alpha, groups)
     log_slope_d = _pooled("log_slope_d", priors.log_slope, priors.tau_beta, groups)
-    log_spare = _pooled("log_spare", priors.log_omega_minus_1, priors.tau_omega, groups)
+    # Few groups have repeated runs: the deviations of the others are their scale's prior alone.
+    spare = priors.log_omega_minus_1, priors.tau_omega
+    log_spare = _pooled("log_spare", *spare, groups, centred=False)
     log_gamma = jnp.zeros(groups)
     if law.couples:
         log_gamma = _pooled("log_gamma", priors.log_gamma, priors.tau_gamma, groups)
@@ -214,17 +218,20 @@ def _group_parameters(data: RunData, law: Law, priors: Priors) -> dict[str, Arra
     return {name: numpyro.deterministic(name, value) for name, value in theta.items()}
 
 
-def _pooled(site: str, prior: Normal, tau: Scale, groups: int) -> Array:
+def _pooled(site: str, prior: Normal, tau: Scale, groups: int, *, centred: bool = True) -> Array:
     """Values of the groups about their common mean, shape (groups,); one group has no scale.
 
-    The deviations sum to zero, so that the runs inform the mean apart from them.
+    The deviations sum to zero, so that the runs inform the mean apart from them. They are sampled
+    as they are, or in units of their scale where not `centred`.
     """
     mean = numpyro.sample(site, _normal(prior))
     if groups == 1:
         return jnp.reshape(mean, (1,))
-    scale = numpyro.sample(tau.site, dist.LogNormal(jnp.log(tau.median), tau.log_scale))
-    deviation = numpyro.sample(f"{site}_deviation", dist.ZeroSumNormal(scale, (groups,)))
-    return jnp.asarray(mean + deviation)
+    standard = numpyro.sample(f"{tau.site}{STANDARD}", dist.Normal(0.0, 1.0))
+    scale = numpyro.deterministic(tau.site, tau.median * jnp.exp(tau.log_scale * standard))
+    unit = scale if centred else 1.0
+    deviation = numpyro.sample(f"{site}_deviation", dist.ZeroSumNormal(unit, (groups,)))
+    return jnp.asarray(mean + deviation * (scale / unit))
 
 
 def _normal(prior: Normal) -> dist.Normal:

@@ -41,8 +41,12 @@ CURVATURE_STEP = 1e-4
 """Step of the differences that turn gradients into the curvature at the mode."""
 GRADIENT_TOLERANCE = 1e-3
 """Largest slope of the log density at a mode: at unit scale a thousandth of a deviation from it."""
+HELD_VARIANCE = 0.25
+"""First guess of the posterior variance of a held site, whose prior variance is 1."""
+STEEP = 1.0
+"""A descent that stops where the log density is steeper than this has not found a mode."""
 NEGLIGIBLE = 15.0
-"""A mode this much lower in log density than the best holds no mass worth a chain."""
+"""A mode with this much less log mass than the best is not worth a chain."""
 
 
 @dataclass(frozen=True)
@@ -86,10 +90,14 @@ class Target:
     """A model's density over flat vectors, with its compiled functions.
 
     `static` are the arguments of the model that shape the program, such as the law. Data come with
-    each call as a pytree of arrays; `example` shows their shapes.
+    each call as a pytree of arrays; `example` shows their shapes. Sites whose name ends in `held`
+    stay at 0 while the mode is sought: the joint density of many groups and their common scale
+    grows without limit as both shrink, where there is hardly any mass.
     """
 
-    def __init__(self, model: Model, example: Any, *static: Any, warmup: int) -> None:
+    def __init__(
+        self, model: Model, example: Any, *static: Any, warmup: int, held: str = "\0"
+    ) -> None:
         """Prepare the programs; they are compiled at their first call."""
         use_compilation_cache()
         self._model, self._static, self._warmup = model, static, warmup
@@ -97,6 +105,8 @@ class Target:
         zeros = jax.tree.map(lambda site: np.zeros(site.shape, site.dtype), sites)
         flat, self._unravel = ravel_pytree(zeros)
         self.dimensions: int = flat.size
+        marks = {name: np.full(site.shape, not name.endswith(held)) for name, site in zeros.items()}
+        self.free = np.asarray(ravel_pytree(marks)[0], bool)
         self._init, self._step = hmc(potential_fn_gen=lambda data: partial(self._potential, data))
         self.energy = jax.jit(lambda z, data: jax.value_and_grad(partial(self._potential, data))(z))
         self.constrain = jax.jit(jax.vmap(self._constrain, in_axes=(0, None)))
@@ -159,15 +169,21 @@ def use_compilation_cache() -> None:
 
 
 def find_mode(target: Target, data: Any, *, starts: int = 4, seed: int = 0) -> Mode:
-    """The highest of the modes that BFGS reaches from the prior's centre and from about it."""
+    """The mode with the most mass of those that BFGS reaches from the prior's centre and about it.
+
+    Height alone would choose a spike where the law passes exactly through some of the runs.
+    """
     rng = np.random.default_rng(seed)
-    first = rng.normal(size=(starts, target.dimensions))
+    first = rng.normal(size=(starts, target.dimensions)) * target.free
     first[0] = 0.0
     found = [_descend(target, data, z) for z in first]
-    energy = np.array([result.fun for result in found])
-    order = np.argsort(energy)
-    kept = [found[i].x for i in order if energy[i] < energy[order[0]] + NEGLIGIBLE]
-    return Mode(kept[0], _covariance(target, data, kept[0]), np.array(kept))
+    converged = [one for one in found if one.steepness < STEEP] or found[:1]
+    covariances = [_covariance(target, data, one.location) for one in converged]
+    volume = np.array([0.5 * np.linalg.slogdet(covariance)[1] for covariance in covariances])
+    log_mass = volume - np.array([one.energy for one in converged])
+    best, *_ = order = np.argsort(-log_mass)
+    kept = [converged[i].location for i in order if log_mass[i] > log_mass[best] - NEGLIGIBLE]
+    return Mode(kept[0], covariances[best], np.array(kept))
 
 
 def sample(
@@ -212,30 +228,57 @@ def _latent_sites(model: Model, *args: Any) -> dict[str, Array]:
     }
 
 
-def _descend(target: Target, data: Any, start: np.ndarray) -> optimize.OptimizeResult:
+@dataclass(frozen=True)
+class _Descent:
+    location: np.ndarray
+    energy: float
+    steepness: float
+
+
+def _descend(target: Target, data: Any, start: np.ndarray) -> _Descent:
+    free = target.free
+
     def objective(z: np.ndarray) -> tuple[float, np.ndarray]:
-        energy, gradient = target.energy(z, data)
+        energy, gradient = target.energy(_with_held(z, free), data)
+        gradient = np.asarray(gradient)[free]
         # A step too far may overflow; BFGS then turns back from a large finite value.
         finite = np.nan_to_num(np.asarray(gradient), nan=0.0, posinf=1e10, neginf=-1e10)
-        return float(np.nan_to_num(energy, nan=1e10, posinf=1e10)), finite
+        return float(np.nan_to_num(energy, nan=1e10, posinf=1e10, neginf=1e10)), finite
 
     # BFGS with its full matrix needs a tenth of the steps of L-BFGS and costs nothing at this size.
-    return optimize.minimize(
-        objective, start, jac=True, method="BFGS", options={"gtol": GRADIENT_TOLERANCE}
+    initial: np.ndarray = start[free]
+    found = optimize.minimize(
+        objective, initial, jac=True, method="BFGS", options={"gtol": GRADIENT_TOLERANCE}
     )
+    location = _with_held(found.x, free)
+    return _Descent(location, float(found.fun), float(np.abs(found.jac).max()))
+
+
+def _with_held(z: np.ndarray, free: np.ndarray) -> np.ndarray:
+    """The free coordinates at their places, the held ones 0."""
+    whole = np.zeros(len(free))
+    whole[free] = z
+    return whole
 
 
 def _covariance(target: Target, data: Any, mode: np.ndarray) -> np.ndarray:
     """Inverse curvature by central differences of the gradient: nothing more to compile."""
-    steps = CURVATURE_STEP * np.eye(len(mode))
+    free = target.free
+    steps = CURVATURE_STEP * np.eye(len(mode))[free]
     rows = [
-        np.asarray(target.energy(mode + h, data)[1]) - np.asarray(target.energy(mode - h, data)[1])
+        (
+            np.asarray(target.energy(mode + h, data)[1])
+            - np.asarray(target.energy(mode - h, data)[1])
+        )[free]
         for h in steps
     ]
-    curvature = np.array(rows) / (2.0 * CURVATURE_STEP)
+    # Beside a spike the gradient may overflow; such a place is flat for what follows.
+    curvature = np.nan_to_num(np.array(rows) / (2.0 * CURVATURE_STEP), posinf=0.0, neginf=0.0)
     values, vectors = np.linalg.eigh((curvature + curvature.T) / 2.0)
     # Every site has a prior of about unit scale: what is flatter is a saddle or round-off.
-    return np.asarray((vectors / np.clip(values, 0.1, None)) @ vectors.T)
+    covariance = np.diag(np.where(free, 0.0, HELD_VARIANCE))
+    covariance[np.ix_(free, free)] = (vectors / np.clip(values, 0.1, None)) @ vectors.T
+    return covariance
 
 
 def _spread(mode: Mode, chains: int, seed: int) -> np.ndarray:

@@ -9,9 +9,19 @@ from jax import Array
 from numpyro import handlers
 
 from isoflop.inference.laws import Law
-from isoflop.inference.model import RunData, bucket, padded, sample_parameters, scaling_model
+from isoflop.inference.model import (
+    STANDARD,
+    RunData,
+    bucket,
+    padded,
+    sample_parameters,
+    scaling_model,
+)
 from isoflop.inference.priors import Priors
 from isoflop.inference.sampler import Lengths, Target
+
+MAX_PROGRAMS = 12
+"""A program takes about 100 MB; beyond this many all are dropped, and come back from disk."""
 
 _TARGETS: dict[tuple[Law, Priors, int, int, int], Target] = {}
 
@@ -23,7 +33,11 @@ def padded_target(
     filled = jax.device_put(padded(data, bucket(len(data.loss))))
     key = (law, priors, len(filled.loss), len(filled.level), warmup)
     if key not in _TARGETS:
-        _TARGETS[key] = Target(scaling_model, filled, law, priors, warmup=warmup)
+        if len(_TARGETS) >= MAX_PROGRAMS:
+            _TARGETS.clear()
+            _prior_program.cache_clear()
+            jax.clear_caches()
+        _TARGETS[key] = Target(scaling_model, filled, law, priors, warmup=warmup, held=STANDARD)
     return _TARGETS[key], filled
 
 
