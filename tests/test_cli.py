@@ -119,7 +119,7 @@ def test_check_reports_law_verdict_and_held_out_runs(
     assert "Kept apart: the 2 most expensive runs." in out
     content = json.loads(report.read_text())
     assert content["held_out"]["runs"] == 2
-    assert content["prior_driven"] == ["omega[full-40]"]
+    assert content["prior_driven"] == ["omega[full-40]", "log_P[full-40]"]
     assert figure.stat().st_size > 10_000
 
 

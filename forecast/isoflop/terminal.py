@@ -98,12 +98,14 @@ def _print_repetition(posterior: "xr.DataTree", groups: list[str], driven: tuple
         return
     show("More passes over the same samples are worth, in fresh samples (median, 68 %):")
     for group in known:
-        gain = quantiles(repetition_gain(group_draws(posterior, group), PASSES))
+        draws = group_draws(posterior, group)
+        gain = quantiles(repetition_gain(draws, PASSES))
         cells = [
             f"{passes:g} passes {_number(middle)} ({_range(low, high)})"
             for passes, (_, low, middle, high, _) in zip(PASSES, gain.T, strict=True)
         ]
-        show(f"  {group}: {'; '.join(cells)}")
+        aside = " (before what overfitting costs)" if draws.final else ""
+        show(f"  {group}: {'; '.join(cells)}{aside}")
 
 
 def print_backtest(rows: "Sequence[Row]", skipped: "Sequence[Skipped]") -> None:

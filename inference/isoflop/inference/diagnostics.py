@@ -160,6 +160,9 @@ def _width_ratio(posterior: xr.DataTree) -> xr.Dataset:
             bound = 1.0 if name == "omega" else 0.0
             after, before = (xr.ufuncs.log(values[name] - bound) for values in (draws, prior))
             widths[name] = _width(after) / _width(before)
+    # Where the best loss was kept, no forecast depends on the penalty.
+    penalty = _width(_penalty(every, centre)) / _width(_penalty(prior, centre))
+    widths["log_P"] = penalty.where(runs["final"].astype(bool), 0.0)
     return xr.Dataset(widths)
 
 
@@ -175,6 +178,14 @@ def _irreducible(draws: xr.Dataset, centre: tuple[float, float]) -> xr.DataArray
     reducible = np.asarray(laws.loss(*centre, **theta)) - theta["loss_inf"]
     share: xr.DataArray = draws["loss_inf"].copy(data=np.log(theta["loss_inf"] / reducible))
     return share
+
+
+def _penalty(draws: xr.Dataset, centre: tuple[float, float]) -> xr.DataArray:
+    """Log of the rise of the reducible loss at the centre by overfitting, as its prior is set."""
+    theta = {name: draws[name].values for name in ("log_A", "log_B", "alpha", "beta")}
+    log_u = np.asarray(laws.log_reducible(*centre, **theta))
+    rise: xr.DataArray = draws["log_P"] + xr.ufuncs.log(draws["gamma"]) - log_u
+    return rise
 
 
 def _influential(posterior: xr.DataTree) -> tuple[str, ...]:

@@ -111,12 +111,23 @@ def log_reducible(
 ) -> Array:
     """Logarithm of the reducible loss, γ log(A N^−α + B D_eff^−β + penalty), without overflow."""
     xp = _namespace(params, effective, log_A, log_B, alpha, beta, gamma, penalty)
-    log_n_term = log_A - xp.asarray(alpha) * xp.log(params)
-    log_d_term = log_B - xp.asarray(beta) * xp.log(effective)
-    log_u = xp.logaddexp(log_n_term, log_d_term)
+    log_u = xp.logaddexp(*_log_terms(params, effective, log_A, log_B, alpha, beta))
     # As a share of the rest, so that no penalty is exactly none and has a gradient.
     log_value: Array = xp.asarray(gamma) * (log_u + xp.log1p(penalty * xp.exp(-log_u)))
     return log_value
+
+
+def _log_terms(
+    params: ArrayLike,
+    effective: ArrayLike,
+    log_A: ArrayLike,
+    log_B: ArrayLike,
+    alpha: ArrayLike,
+    beta: ArrayLike,
+) -> tuple[Array, Array]:
+    """Logarithms of A N^−α and of B D_eff^−β."""
+    xp = _namespace(params, effective, log_A, log_B, alpha, beta)
+    return log_A - xp.asarray(alpha) * xp.log(params), log_B - xp.asarray(beta) * xp.log(effective)
 
 
 def overfitting(
@@ -213,8 +224,7 @@ def fall_per_decade(
     """
     effective = effective_samples(unique_samples, epochs, omega)
     xp = _namespace(params, effective, loss_inf, log_A, log_B, alpha, beta, gamma)
-    log_n_term = log_A - xp.asarray(alpha) * xp.log(params)
-    log_d_term = log_B - xp.asarray(beta) * xp.log(effective)
+    log_n_term, log_d_term = _log_terms(params, effective, log_A, log_B, alpha, beta)
     log_u = xp.logaddexp(log_n_term, log_d_term)
     slope = alpha * xp.exp(log_n_term - log_u) + beta * xp.exp(log_d_term - log_u)
     reducible = gamma * log_u - xp.logaddexp(gamma * log_u, xp.log(loss_inf))
