@@ -10,6 +10,7 @@ import xarray as xr
 
 from isoflop.inference.diagnostics import diagnose
 from isoflop.inference.fit import fit, split_most_expensive, thinned, usable_runs
+from isoflop.inference.simulate import simulate_runs
 from isoflop.training.records import complete_records, read_records
 
 PUBLIC_RUNS = Path(__file__).parents[2] / ".." / "shared" / "runs"
@@ -29,6 +30,22 @@ def test_known_parameters_are_recovered_per_group(posterior: xr.DataTree, two_gr
             assert low <= truth <= high, f"{name}[{group}] {truth} not in {low:.3f}, {high:.3f}"
     sigma = posterior["posterior"].to_dataset()["sigma"]
     assert float(sigma.median()) == pytest.approx(two_groups.sigma, rel=0.25)
+
+
+@pytest.mark.slow
+def test_the_overfitting_penalty_of_final_losses_is_recovered(two_groups: Any) -> None:
+    theta = dict(two_groups.truth["small"]) | {"gamma": 0.7, "log_P": -4.0, "omega": 12.0}
+    sizes = np.geomspace(1e3, 1e5, 5)
+    cells = [(n, u, 1.0) for n in sizes for u in np.geomspace(5e3, 5e5, 5)]
+    cells += [(n, u, e) for n in sizes for u in (3e4, 3e5) for e in (4.0, 16.0, 60.0)]
+    runs = simulate_runs({"small": theta}, cells, sigma=0.003, loss_kind="final", seed=3)
+    tree = fit(runs, draws=300, seed=0)
+    for name in ("log_P", "omega", "beta", "loss_inf"):
+        low, high = _interval(tree, name, "small", 0.999)
+        assert low <= theta[name] <= high, f"{name}: {theta[name]} not in {low:.3f}, {high:.3f}"
+    low, high = _interval(tree, "log_P", "small", 0.95)
+    assert high - low < 1.0
+    assert not diagnose(tree).prior_driven
 
 
 @pytest.mark.slow

@@ -85,3 +85,15 @@ def test_examples_in_the_docstrings_hold() -> None:
 def test_scatter_is_sigma_at_its_reference_and_falls_by_its_power() -> None:
     scale = laws.scatter(np.array([1e4, 1e5]), sigma=0.02, sigma_slope=-0.5, reference=1e4)
     np.testing.assert_allclose(scale, [0.02, 0.02 / np.sqrt(10)], rtol=1e-12)
+
+
+def test_overfitting_adds_to_u_and_only_after_the_first_pass() -> None:
+    theta = {"loss_inf": 0.5, "log_A": 3.0, "log_B": 3.4, "alpha": 0.45, "beta": 0.35, "omega": 9.0}
+    run, gamma, log_P = (3e4, 1e5, 7.0), 0.6, -2.0
+    without = laws.loss(*run, **theta, gamma=gamma)
+    ended = laws.loss(*run, **theta, gamma=gamma, log_P=log_P)
+    added = np.exp(log_P) * 3e4 / 1e5 * 6.0
+    assert (ended - 0.5) ** (1 / gamma) == pytest.approx((without - 0.5) ** (1 / gamma) + added)
+    assert laws.loss(*run, **theta, gamma=gamma, log_P=log_P, final=0.0) == without
+    first = (3e4, 1e5, 1.0)
+    assert laws.loss(*first, **theta, log_P=log_P) == laws.loss(*first, **theta)
