@@ -298,7 +298,7 @@ def backtest(
         run(
             records[~(records["loss"] >= loss_below)],
             holdout=factor,
-            methods=tuple(methods.split(",")),
+            methods=tuple(name.strip() for name in methods.split(",")),
             law=law,
             ceiling=_ceiling(metric, ceiling),
             file=str(runs),

@@ -13,12 +13,13 @@ import numpy as np
 import pandas as pd
 
 from isoflop.inference import baselines, predictive
-from isoflop.inference.fit import sample_law, usable_runs
+from isoflop.inference.fit import MAX_RUNS, sample_law, thinned, usable_runs
 from isoflop.inference.laws import Law, law_named
 from isoflop.inference.model import group_names, new_runs, run_data
 from isoflop.inference.priors import DEFAULT, Priors
 from isoflop.inference.sampler import Lengths
 from isoflop.inference.scores import score
+from isoflop.inference.screen import screen
 
 METHODS = ("isoflop", *baselines.METHODS)
 MIN_TRAIN = 12
@@ -190,8 +191,10 @@ def _joint(
 ) -> dict[str, _Forecast | str]:
     """The hierarchical model's draws of log loss of each group's held-out runs."""
     start = time.perf_counter()
-    data, groups = run_data(parts.train, ceiling=ceiling), group_names(parts.train)
-    drawn = sample_law(parts.train, law, priors, LENGTHS, ceiling=ceiling, seed=seed)
+    screen(parts.train, law)
+    train = thinned(parts.train, MAX_RUNS, seed=seed)
+    data, groups = run_data(train, ceiling=ceiling), group_names(train)
+    drawn = sample_law(train, law, priors, LENGTHS, ceiling=ceiling, seed=seed)
     unseen = new_runs(parts.test, data, groups, ceiling=ceiling)
     loss = predictive.replicated_loss(drawn.sites, unseen, ceiling=ceiling, seed=seed)
     log_loss = np.log(loss.reshape(-1, loss.shape[-1]))

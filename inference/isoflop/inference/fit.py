@@ -93,9 +93,9 @@ def fit(
     form = law_named(law)
     usable = usable_runs(records, loss_below=min(loss_below, ceiling))
     fitted, held = split_most_expensive(usable, hold_out)
-    warnings = [*screen(fitted, form)]
-    if len(fitted) > max_runs:
-        whole, fitted = len(fitted), thinned(fitted, max_runs, seed=seed)
+    warnings = [*screen(fitted, form, ceiling=ceiling)]
+    whole, fitted = len(fitted), thinned(fitted, max_runs, seed=seed)
+    if len(fitted) < whole:
         warnings.append(
             f"{len(fitted)} of {whole} runs were fitted, drawn at random within each group and "
             "half-decade of compute; the posterior is that of fewer runs, so a little wider"
@@ -183,10 +183,12 @@ def split_most_expensive(
 
 
 def thinned(records: pd.DataFrame, most: int, *, seed: int) -> pd.DataFrame:
-    """About `most` of the runs: equally many of each group and half-decade of compute, at random.
+    """At most `most` of the runs, equally many of each group and half-decade of compute, at random.
 
     A posterior given some of the runs is a posterior: nothing is approximated but the table.
     """
+    if len(records) <= most:
+        return records
     cell = np.floor(2.0 * np.log10(records["flops"].to_numpy(float)))
     shuffled = records.assign(_cell=cell).sample(frac=1.0, random_state=seed)
     place = shuffled.groupby(["group", "_cell"]).cumcount()

@@ -13,8 +13,10 @@ SAME_LOSS = 1e-9  # relative spread below which losses are one number written ma
 COST = (1e-3, 2e6)  # plausible FLOP per parameter and sample: 6 times its tokens, or a share of it
 
 
-def screen(records: pd.DataFrame, law: Law) -> tuple[str, ...]:
+def screen(records: pd.DataFrame, law: Law, *, ceiling: float = np.inf) -> tuple[str, ...]:
     """Check the runs that are to be fitted by `law`; return warnings, one sentence each.
+
+    A finite `ceiling` says that the loss is known to be bounded.
 
     `records` is a checked table (`read_records`); its diverged runs are passed over. Raises
     `ValueError` with every fault in one message when the table cannot be fitted.
@@ -24,13 +26,8 @@ def screen(records: pd.DataFrame, law: Law) -> tuple[str, ...]:
     faults += _cost_out_of_bounds(runs) or _fractions(runs)
     if faults:
         raise ValueError("; ".join(faults))
-    return (*_tiny_groups(runs, law), *_one_line(runs, law), *_odd_units(runs), *_bounded(runs))
-
-
-def require_identified(records: pd.DataFrame, law: Law) -> None:
-    """Raise `ValueError` if N or D take fewer than the three values that a power law needs."""
-    if faults := _unidentified(records, law):
-        raise ValueError("; ".join(faults))
+    bounded = _bounded(runs) if np.isinf(ceiling) else ()
+    return (*_tiny_groups(runs, law), *_one_line(runs, law), *_odd_units(runs), *bounded)
 
 
 def looks_bounded(records: pd.DataFrame) -> bool:
