@@ -76,7 +76,7 @@ def print_law(posterior: "xr.DataTree", diagnosis: "Diagnosis") -> None:
             cells.append(f"{row['median']:.3g}{mark}\n{row['q16']:.3g} – {row['q84']:.3g}")
         table.add_row(group, *cells)
     show(table)
-    if diagnosis.prior_driven:
+    if any(f"{name}[{group}]" in diagnosis.prior_driven for name in shown for group in groups):
         show("* decided by the prior: no run informs it.")
     if posterior.attrs.get("engine") == "nuts":
         rhat, ess = diagnosis.table["rhat"].max(), diagnosis.table["ess_bulk"].min()

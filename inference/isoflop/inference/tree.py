@@ -41,12 +41,21 @@ def run_groups(
     cost = records["flops"] / (records["params"] * records["samples"])
     per_group = cost.groupby(records["group"]).median().loc[list(groups)].to_numpy()
     constant["flops_per_param_sample"] = (("group",), per_group)
-    # Whether a forecast for the group is of the last loss, overfitting included, or of the best.
-    final = (records["loss_kind"] == "final").groupby(records["group"]).mean() > 0.5
-    constant["final"] = (("group",), final.loc[list(groups)].to_numpy())
+    constant["final"] = (("group",), [_judged_at_its_end(records, name) for name in groups])
     constant["sigma_samples"] = ((), reference)
     constant = constant.assign_coords(group=list(groups))
     return {"constant_data": constant, "observed_data": _observed_data(records)}
+
+
+def _judged_at_its_end(records: pd.DataFrame, group: str) -> bool:
+    """Whether a forecast for the group is of the last loss, overfitting included, or of the best.
+
+    Its repeated runs decide, if there are any: in the first pass both are the same.
+    """
+    own = records[records["group"] == group]
+    repeated = own[own["samples"] > own["unique_samples"]]
+    kinds = (repeated if len(repeated) else own)["loss_kind"]
+    return bool((kinds == "final").mean() > 0.5)
 
 
 def predicted_groups(records: pd.DataFrame, loss: np.ndarray) -> dict[str, xr.Dataset]:
