@@ -17,6 +17,7 @@ from isoflop.inference.fit import MAX_RUNS, sample_law, thinned, usable_runs
 from isoflop.inference.laws import Law, law_named
 from isoflop.inference.model import group_names, new_runs, run_data
 from isoflop.inference.priors import DEFAULT, Priors
+from isoflop.inference.rolling import below_cut
 from isoflop.inference.sampler import Lengths
 from isoflop.inference.scores import score
 from isoflop.inference.screen import screen
@@ -160,9 +161,7 @@ def split(records: pd.DataFrame, holdout: float) -> Split:
     """Cut each group at its largest compute over `holdout`, and set aside what is too small."""
     if not holdout > 1.0:
         raise ValueError(f"the hold-out factor is {holdout:g}; it must be above 1, 10 is usual")
-    largest = records["flops"].groupby(records["group"]).transform("max")
-    # A run at the cut is below it, whatever the last digit.
-    below = records["flops"] <= largest / holdout * (1.0 + 1e-9)
+    below = below_cut(records, holdout)
     skipped = {}
     for group, own in records.groupby("group"):
         train, test = int(below[own.index].sum()), int((~below[own.index]).sum())

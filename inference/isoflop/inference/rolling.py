@@ -61,18 +61,24 @@ def rolling_errors(
     seed: int = 0,
 ) -> RollingErrors:
     """Errors of refits below each cut-off; empty where no group has runs enough on both sides."""
-    largest = records["flops"].groupby(records["group"]).transform("max")
     tables = []
     for cutoff in cutoffs:
-        below = records["flops"] <= largest / cutoff * (1.0 + 1e-9)
+        below = below_cut(records, cutoff)
         kept = records[below].groupby("group")["run_id"].transform("size") >= MIN_FITTED
         cheap = records[below][kept]
         dear = records[~below & records["group"].isin(cheap["group"])]
         if len(dear):
             tables.append(_errors(cheap, dear, law, priors, ceiling, seed).assign(cutoff=cutoff))
-    names = [field for field in RollingErrors.__dataclass_fields__]
+    names = list(RollingErrors.__dataclass_fields__)
     joined = pd.concat(tables) if tables else pd.DataFrame({name: [] for name in names})
     return RollingErrors(**{name: joined[name].to_numpy() for name in names})
+
+
+def below_cut(records: pd.DataFrame, factor: float) -> "pd.Series[bool]":
+    """Which runs lie at or below their group's largest compute over `factor`."""
+    largest = records["flops"].groupby(records["group"]).transform("max")
+    # A run at the cut is below it, whatever the last digit.
+    return records["flops"] <= largest / factor * (1.0 + 1e-9)
 
 
 def _errors(
