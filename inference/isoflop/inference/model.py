@@ -31,6 +31,8 @@ from isoflop.inference.priors import DEFAULT, Normal, Priors, Scale
 
 STANDARD = "_standard"
 """Ending of the sites of group scales: log τ in prior standard deviations about its median."""
+NOISE = "log_sigma"
+"""Site of the log scale of the scatter."""
 PENALTY_EPOCHS = 10.0
 """Passes after the first at which the prior of the overfitting penalty is set, with N = U."""
 
@@ -175,7 +177,7 @@ def sample_parameters(
     """The prior: the law's parameters by name, shape (groups,) each, then those of the scatter."""
     theta = _group_parameters(data, law, priors)
     noise = {
-        "sigma": jnp.exp(numpyro.sample("log_sigma", _normal(priors.log_sigma))),
+        "sigma": jnp.exp(numpyro.sample(NOISE, _normal(priors.log_sigma))),
         "nu": 2.0 + jnp.exp(numpyro.sample("log_nu_minus_2", _normal(priors.log_nu_minus_2))),
     }
     noise = {name: numpyro.deterministic(name, value) for name, value in noise.items()}

@@ -45,6 +45,12 @@ HELD_VARIANCE = 0.25
 """First guess of the posterior variance of a held site, whose prior variance is 1."""
 STEEP = 1.0
 """A descent that stops where the log density is steeper than this has not found a mode."""
+MAX_DESCENT = 2000
+"""Steps of a descent; a mode of 80 dimensions needs some 500, only spikes need more."""
+NOISE_STEP = 1.0
+"""Step of log noise on the way down from 1."""
+NOISE_FLOOR = -18.0
+"""Log noise at which the way down ends: below the last digit that a loss is written with."""
 NEGLIGIBLE = 15.0
 """A mode with this much less log mass than the best is not worth a chain."""
 
@@ -92,11 +98,18 @@ class Target:
     `static` are the arguments of the model that shape the program, such as the law. Data come with
     each call as a pytree of arrays; `example` shows their shapes. Sites whose name ends in `held`
     stay at 0 while the mode is sought: the joint density of many groups and their common scale
-    grows without limit as both shrink, where there is hardly any mass.
+    grows without limit as both shrink, where there is hardly any mass. For the same reason `noise`
+    names the site, if any, of the log scale of the scatter, which is chosen by mass and not height.
     """
 
     def __init__(
-        self, model: Model, example: Any, *static: Any, warmup: int, held: str = "\0"
+        self,
+        model: Model,
+        example: Any,
+        *static: Any,
+        warmup: int,
+        held: str = "\0",
+        noise: str = "\0",
     ) -> None:
         """Prepare the programs; they are compiled at their first call."""
         use_compilation_cache()
@@ -105,13 +118,19 @@ class Target:
         zeros = jax.tree.map(lambda site: np.zeros(site.shape, site.dtype), sites)
         flat, self._unravel = ravel_pytree(zeros)
         self.dimensions: int = flat.size
-        marks = {name: np.full(site.shape, not name.endswith(held)) for name, site in zeros.items()}
-        self.free = np.asarray(ravel_pytree(marks)[0], bool)
+        self.held = self._mark(zeros, lambda name: name.endswith(held))
+        self.noise = self._mark(zeros, lambda name: name == noise)
         self._init, self._step = hmc(potential_fn_gen=lambda data: partial(self._potential, data))
         self.energy = jax.jit(lambda z, data: jax.value_and_grad(partial(self._potential, data))(z))
         self.constrain = jax.jit(jax.vmap(self._constrain, in_axes=(0, None)))
         self.start = jax.jit(self._start)
         self.advance = jax.jit(self._advance)
+
+    @staticmethod
+    def _mark(sites: dict[str, np.ndarray], chosen: Callable[[str], bool]) -> np.ndarray:
+        """Which coordinates of the flat vector belong to the chosen sites."""
+        marks = {name: np.full(site.shape, chosen(name)) for name, site in sites.items()}
+        return np.asarray(ravel_pytree(marks)[0], bool)
 
     def _potential(self, data: Any, z: Array) -> Array:
         args = (data, *self._static)
@@ -174,16 +193,16 @@ def find_mode(target: Target, data: Any, *, starts: int = 4, seed: int = 0) -> M
     Height alone would choose a spike where the law passes exactly through some of the runs.
     """
     rng = np.random.default_rng(seed)
-    first = rng.normal(size=(starts, target.dimensions)) * target.free
+    free = ~(target.held | target.noise)
+    first = rng.normal(size=(starts, target.dimensions)) * free
     first[0] = 0.0
-    found = [_descend(target, data, z) for z in first]
-    converged = [one for one in found if one.steepness < STEEP] or found[:1]
-    covariances = [_covariance(target, data, one.location) for one in converged]
-    volume = np.array([0.5 * np.linalg.slogdet(covariance)[1] for covariance in covariances])
-    log_mass = volume - np.array([one.energy for one in converged])
-    best, *_ = order = np.argsort(-log_mass)
-    kept = [converged[i].location for i in order if log_mass[i] > log_mass[best] - NEGLIGIBLE]
-    return Mode(kept[0], covariances[best], np.array(kept))
+    best, variance = _quieten(target, data, first[0], free)
+    first[:, target.noise] = best.location[target.noise]
+    found = [best, *(_peak(target, data, z, free) for z in first[1:])]
+    found.sort(key=lambda peak: -peak.log_mass)
+    covariance = found[0].covariance + np.diag(np.where(target.noise, variance, 0.0))
+    kept = [one.location for one in found if one.log_mass > found[0].log_mass - NEGLIGIBLE]
+    return Mode(found[0].location, covariance, np.array(kept))
 
 
 def sample(
@@ -229,41 +248,85 @@ def _latent_sites(model: Model, *args: Any) -> dict[str, Array]:
 
 
 @dataclass(frozen=True)
-class _Descent:
+class _Peak:
+    """A mode of the free coordinates, the others fixed."""
+
     location: np.ndarray
-    energy: float
-    steepness: float
+    covariance: np.ndarray
+    log_mass: float
+    """Height and volume; −∞ where the descent did not converge."""
 
 
-def _descend(target: Target, data: Any, start: np.ndarray) -> _Descent:
-    free = target.free
+def _quieten(target: Target, data: Any, start: np.ndarray, free: np.ndarray) -> tuple[_Peak, float]:
+    """Lower the noise from 1 until the mass falls; the best peak, and the variance of log noise.
 
-    def objective(z: np.ndarray) -> tuple[float, np.ndarray]:
-        energy, gradient = target.energy(_with_held(z, free), data)
-        gradient = np.asarray(gradient)[free]
+    Each descent starts at the end of the one before, from where all is smooth to where the runs
+    speak.
+    """
+    if not target.noise.any():
+        return _peak(target, data, start, free), 0.0
+    peaks: list[_Peak] = []
+    for log_noise in np.arange(0.0, NOISE_FLOOR, -NOISE_STEP):
+        near = peaks[-1] if peaks else None
+        at = np.where(target.noise, log_noise, near.location if near else start)
+        peaks.append(_peak(target, data, at, free, near))
+        best = int(np.argmax([peak.log_mass for peak in peaks]))
+        if len(peaks) - best > 2:
+            break
+    shift, variance = _parabola([peak.log_mass for peak in peaks[max(best - 1, 0) : best + 2]])
+    at = peaks[best].location - shift * NOISE_STEP * target.noise
+    refined = _peak(target, data, at, free, peaks[best])
+    better = max((refined, peaks[best]), key=lambda peak: peak.log_mass)
+    return better, variance * NOISE_STEP**2
+
+
+def _parabola(heights: list[float]) -> tuple[float, float]:
+    """Where a parabola through three even points is highest, from the middle one, and 1/curvature.
+
+    >>> _parabola([-0.125, 0.0, -0.125])
+    (0.0, 4.0)
+    """
+    if len(heights) < 3 or not np.isfinite(heights).all():
+        return 0.0, 1.0
+    left, middle, right = heights
+    curvature = max(2.0 * middle - left - right, 1e-2)
+    return float(np.clip(0.5 * (right - left) / curvature, -1.0, 1.0)), 1.0 / curvature
+
+
+def _peak(
+    target: Target, data: Any, start: np.ndarray, free: np.ndarray, near: _Peak | None = None
+) -> _Peak:
+    """The mode that BFGS reaches from `start` in the free coordinates; a peak `near` it helps."""
+
+    def objective(part: np.ndarray) -> tuple[float, np.ndarray]:
+        energy, gradient = target.energy(_with(start, free, part), data)
         # A step too far may overflow; BFGS then turns back from a large finite value.
-        finite = np.nan_to_num(np.asarray(gradient), nan=0.0, posinf=1e10, neginf=-1e10)
-        return float(np.nan_to_num(energy, nan=1e10, posinf=1e10, neginf=1e10)), finite
+        slope = np.nan_to_num(np.asarray(gradient)[free], nan=0.0, posinf=1e10, neginf=-1e10)
+        return float(np.nan_to_num(energy, nan=1e10, posinf=1e10, neginf=1e10)), slope
 
     # BFGS with its full matrix needs a tenth of the steps of L-BFGS and costs nothing at this size.
-    initial: np.ndarray = start[free]
-    found = optimize.minimize(
-        objective, initial, jac=True, method="BFGS", options={"gtol": GRADIENT_TOLERANCE}
-    )
-    location = _with_held(found.x, free)
-    return _Descent(location, float(found.fun), float(np.abs(found.jac).max()))
+    options: dict[str, Any] = {"gtol": GRADIENT_TOLERANCE, "maxiter": MAX_DESCENT}
+    if near is not None:
+        options["hess_inv0"] = near.covariance[np.ix_(free, free)]
+    found = optimize.minimize(objective, start[free], jac=True, method="BFGS", options=options)
+    location = _with(start, free, found.x)
+    covariance = np.diag(np.where(target.held, HELD_VARIANCE, 0.0))
+    covariance[np.ix_(free, free)] = _inverse_curvature(target, data, location, free)
+    if np.abs(found.jac).max() > STEEP:
+        return _Peak(location, covariance, -np.inf)
+    volume = 0.5 * float(np.linalg.slogdet(covariance[np.ix_(free, free)])[1])
+    return _Peak(location, covariance, volume - float(found.fun))
 
 
-def _with_held(z: np.ndarray, free: np.ndarray) -> np.ndarray:
-    """The free coordinates at their places, the held ones 0."""
-    whole = np.zeros(len(free))
-    whole[free] = z
+def _with(base: np.ndarray, free: np.ndarray, part: np.ndarray) -> np.ndarray:
+    """The vector with its free coordinates replaced."""
+    whole = base.copy()
+    whole[free] = part
     return whole
 
 
-def _covariance(target: Target, data: Any, mode: np.ndarray) -> np.ndarray:
+def _inverse_curvature(target: Target, data: Any, mode: np.ndarray, free: np.ndarray) -> np.ndarray:
     """Inverse curvature by central differences of the gradient: nothing more to compile."""
-    free = target.free
     steps = CURVATURE_STEP * np.eye(len(mode))[free]
     rows = [
         (
@@ -276,9 +339,8 @@ def _covariance(target: Target, data: Any, mode: np.ndarray) -> np.ndarray:
     curvature = np.nan_to_num(np.array(rows) / (2.0 * CURVATURE_STEP), posinf=0.0, neginf=0.0)
     values, vectors = np.linalg.eigh((curvature + curvature.T) / 2.0)
     # Every site has a prior of about unit scale: what is flatter is a saddle or round-off.
-    covariance = np.diag(np.where(free, 0.0, HELD_VARIANCE))
-    covariance[np.ix_(free, free)] = (vectors / np.clip(values, 0.1, None)) @ vectors.T
-    return covariance
+    root = vectors / np.sqrt(np.clip(values, 0.1, None))
+    return np.asarray(root @ root.T)
 
 
 def _spread(mode: Mode, chains: int, seed: int) -> np.ndarray:

@@ -10,6 +10,7 @@ from numpyro import handlers
 
 from isoflop.inference.laws import Law
 from isoflop.inference.model import (
+    NOISE,
     STANDARD,
     RunData,
     bucket,
@@ -37,7 +38,9 @@ def padded_target(
             _TARGETS.clear()
             _prior_program.cache_clear()
             jax.clear_caches()
-        _TARGETS[key] = Target(scaling_model, filled, law, priors, warmup=warmup, held=STANDARD)
+        _TARGETS[key] = Target(
+            scaling_model, filled, law, priors, warmup=warmup, held=STANDARD, noise=NOISE
+        )
     return _TARGETS[key], filled
 
 
