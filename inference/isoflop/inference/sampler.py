@@ -305,7 +305,7 @@ def _peak(
         return float(np.nan_to_num(energy, nan=1e10, posinf=1e10, neginf=1e10)), slope
 
     # BFGS with its full matrix needs a tenth of the steps of L-BFGS and costs nothing at this size.
-    options: dict[str, Any] = {"gtol": GRADIENT_TOLERANCE, "maxiter": MAX_DESCENT}
+    options: Any = {"gtol": GRADIENT_TOLERANCE, "maxiter": MAX_DESCENT}
     if near is not None:
         options["hess_inv0"] = near.covariance[np.ix_(free, free)]
     found = optimize.minimize(objective, start[free], jac=True, method="BFGS", options=options)
