@@ -53,6 +53,7 @@ def make_posterior(
     noise = {name: np.full(shape[:2], value) for name, value in values.items()}
     variables = theta | {name: (dims[:2], value) for name, value in noise.items()}
     law = xr.Dataset(variables, coords={"group": groups})
+    law["walk"] = ((*dims, "knot"), np.zeros((*shape, laws.KNOTS)))
     constant = fitted_runs(offsets)
     constant["sigma_samples"] = ((), SIGMA_SAMPLES)
     constant["final"] = (("group",), np.full(len(groups), True))

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from isoflop.forecast.allocate import best_plan, best_plans, capped, golden_section, optimal
 from isoflop.forecast.predict import Draws, group_draws, loss_draws
-from isoflop.inference.laws import NO_PENALTY
+from isoflop.inference.laws import KNOTS, NO_PENALTY
 
 
 def law(
@@ -41,6 +41,7 @@ def law(
         log_P=np.full_like(sigma, NO_PENALTY),
         final=True,
         kappa=np.zeros_like(sigma),
+        walk=np.zeros((len(sigma), KNOTS)),
         ceiling=np.inf,
         flops_per_param_sample=6.0,
         smallest_flops=1e12,

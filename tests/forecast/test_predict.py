@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -99,3 +100,20 @@ def test_largest_compute_is_that_of_the_fitted_runs(exact: xr.DataTree) -> None:
     assert draws.largest_flops == 6.0 * 1e6 * 1e7
     assert draws.smallest_flops == 6.0 * 1e4 * 1e5
     assert draws.flops_per_param_sample == 6.0
+
+
+def test_the_laws_error_within_the_runs_is_followed_and_ends_at_the_dearest(
+    exact: xr.DataTree,
+) -> None:
+    plain = group_draws(exact, "all")
+    knots = np.array([0.01, 0.02, 0.02, 0.04])
+    bent = replace(plain, walk=np.tile(knots, (len(plain.sigma), 1)))
+    span = np.log10(plain.largest_flops / plain.smallest_flops)
+    # Along D at one N: from the cheapest run to a decade beyond the dearest.
+    below = np.array([1.5 * span, span, 0.375 * span, 0.125 * span, 0.0, -1.0])
+    samples = plain.largest_flops / 10.0**below / plain.flops_per_param_sample / 1e5
+    ratio = loss_draws(bent, 1e5, unique_samples=samples) / loss_draws(
+        plain, 1e5, unique_samples=samples
+    )
+    expected = np.array([0.04, 0.04, 0.015, 0.005, 0.0, 0.0])
+    np.testing.assert_allclose(np.log(ratio[0]), expected, atol=1e-12)

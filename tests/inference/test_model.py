@@ -1,5 +1,6 @@
 """The density of the model against the same density written by hand with SciPy."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,14 +25,16 @@ SITES = {
     "sigma_slope": -0.1,
     "log_nu_minus_2": np.log(6.0),
     "level": np.array([12.0]),
+    "walk_step": np.array([[0.5, -1.0, 0.3, 2.0]]),
 }
+KAPPA = 0.2
 
 
 def test_density_is_prior_times_student_likelihood(two_groups: Any) -> None:
     records = two_groups.runs.query("group == 'small'").copy()
     records["loss_stderr"] = 0.004
     records["loss_kind"] = np.where(np.arange(len(records)) % 2, "final", "best")
-    data = run_data(records)
+    data = replace(run_data(records), kappa=np.array(KAPPA))
     density, _ = log_density(scaling_model, (data, laws.LAWS["coupled"]), {}, SITES)
 
     priors = {
@@ -48,6 +51,7 @@ def test_density_is_prior_times_student_likelihood(two_groups: Any) -> None:
     }
     prior = sum(stats.norm.logpdf(SITES[k], p.location, p.scale) for k, p in priors.items())
     prior += stats.norm.logpdf(12.0, 0.0, 500.0)
+    prior += stats.norm.logpdf(SITES["walk_step"]).sum()
 
     gamma = np.exp(-0.1)
     alpha, beta = 0.4 / gamma, 0.3 / gamma
@@ -66,12 +70,20 @@ def test_density_is_prior_times_student_likelihood(two_groups: Any) -> None:
     mean = np.log(at_centre * p + u**gamma)
     own = 0.01 * (data.unique_samples * data.epochs / d0) ** -0.1
     scale = np.sqrt(own**2 + (0.004 / data.loss) ** 2)
+    # The error of the law, from the dearest run down.
+    below = np.log10(records["flops"].max() / records["flops"].to_numpy())
+    dearest, dear = np.quantile(below, (0.25, 0.5))
+    halves = below <= dearest, (below > dearest) & (below <= dear)
+    near, far = ([np.median(v[half]) for v in (below, np.log(data.loss))] for half in halves)
+    fall = (far[1] - near[1]) / (far[0] - near[0])
+    walk = KAPPA * fall * np.sqrt(below.max() / 4) * np.array([0.0, 0.5, -0.5, -0.2, 1.8])
+    mean = mean + np.interp(below, np.linspace(0.0, below.max(), 5), walk)
     likelihood = np.sum(stats.t.logpdf(np.log(data.loss), 8.0, loc=mean, scale=scale))
     assert float(density) == pytest.approx(prior + likelihood, rel=1e-9)
 
 
 def test_log_likelihood_of_draws_is_that_of_the_model(one_group: Any) -> None:
-    data = run_data(one_group.runs)
+    data = replace(run_data(one_group.runs), kappa=np.array(KAPPA))
     _, trace = log_density(scaling_model, (data, laws.LAWS["coupled"]), {}, SITES)
     draws = {name: np.asarray(site["value"])[None, None] for name, site in trace.items()}
     observed = trace["log_loss_obs"]

@@ -15,7 +15,9 @@ pytestmark = pytest.mark.slow  # a session fixture samples
 def _with_errors(tree: xr.DataTree, factor: float) -> xr.DataTree:
     other = tree.copy(deep=True)
     rolled = other["rolling"].to_dataset()
-    other["rolling"] = xr.DataTree(rolled.assign(error=factor * rolled["error"]))
+    shift = (factor - 1.0) * rolled["error"]
+    moved = {name: rolled[name] + shift for name in ("error", "low_95", "high_95")}
+    other["rolling"] = xr.DataTree(rolled.assign(moved))
     return other
 
 

@@ -49,6 +49,8 @@ class Draws:
     """Degrees of freedom of that scatter."""
     kappa: np.ndarray
     """Error of the law beyond the runs, in units of its fall per √decade."""
+    walk: np.ndarray
+    """Error of the law within the runs, in log loss at its knots, shape (draws, knots)."""
     ceiling: float
     """Largest loss there can be, in nat; ∞ where the law is that of the loss itself."""
     sigma_samples: float
@@ -86,6 +88,7 @@ def group_draws(posterior: xr.DataTree, group: str) -> Draws:
             name: np.asarray(own[name].values, float).reshape(-1)
             for name in (*LAW_VARIABLES, *NOISE_VARIABLES)
         },
+        walk=np.asarray(own["walk"].values, float).reshape(-1, own.sizes["knot"]),
         ceiling=float(posterior.attrs["ceiling"]),
         final=bool(constant["final"].sel(group=group)),
         sigma_samples=float(constant["sigma_samples"]),
@@ -102,14 +105,13 @@ def loss_draws(
     unique_samples: ArrayLike,
     epochs: ArrayLike = 1.0,
 ) -> np.ndarray:
-    """Loss of the law [nat], shape (draws, points), before the scatter of runs.
+    """Loss [nat], shape (draws, points), before the scatter of runs and the drift beyond them.
 
-    N, U and e are scalars, of shape (points,), or of shape (draws, points) where each draw has a
-    point of its own.
+    The law's loss, corrected by its error within the runs. N, U and e are scalars, of shape
+    (points,), or of shape (draws, points) where each draw has a point of its own.
     """
-    theta = draws.columns(*LAW_VARIABLES)
-    run = (np.asarray(value, float) for value in (params, unique_samples, epochs))
-    return np.asarray(laws.bounded(laws.loss(*run, **theta, final=draws.final), draws.ceiling))
+    run = _run(params, unique_samples, epochs)
+    return np.asarray(laws.bounded(_expected_value(draws, run), draws.ceiling))
 
 
 def predictive_draws(
@@ -120,16 +122,14 @@ def predictive_draws(
     epochs: ArrayLike = 1.0,
     seed: int,
 ) -> np.ndarray:
-    """Loss of a new run [nat], shape (draws, points): the law's, its drift and the scatter.
+    """Loss of a new run [nat], shape (draws, points): the law's, its error and the scatter.
 
-    log V = log V_law + κ s(x) z + σ(D) t_ν, as in the model, with s the scale `laws.drift` of the
-    law's own error beyond the runs. Each draw has one z and one t, shared by all its points: the
-    distribution at a point is the right one, and intervals along a curve are smooth.
+    log V = log V_law + w(C) + κ s(x) z + σ(D) t_ν, as in the model: w is the law's error within the
+    runs, s the scale `laws.drift` of that beyond them. Each draw has one z and one t, shared by all
+    its points: the distribution at a point is the right one, and intervals along a curve are
+    smooth.
     """
-    theta = draws.columns(*LAW_VARIABLES)
-    run = tuple(np.asarray(value, float) for value in (params, unique_samples, epochs))
-    flops = draws.flops_per_param_sample * run[0] * run[1] * run[2]
-    decades = np.maximum(np.log10(flops / draws.largest_flops), 0.0)
+    run = _run(params, unique_samples, epochs)
     scale = laws.scatter(
         run[1] * run[2],
         **draws.columns("sigma", "sigma_slope"),
@@ -138,14 +138,31 @@ def predictive_draws(
     rng = np.random.default_rng(seed)
     scatter = np.asarray(scale) * rng.standard_t(draws.nu)[:, None]
     walk = (draws.kappa * rng.normal(size=len(draws.kappa)))[:, None]
-    drift = walk * np.asarray(laws.drift(decades, *run, **theta))
+    beyond = np.maximum(_decades(draws, run), 0.0)
+    drift = walk * np.asarray(laws.drift(beyond, *run, **draws.columns(*LAW_VARIABLES)))
     # Heavy tails reach beyond what an exponential can hold.
     factor = np.exp(np.clip(drift + scatter, -500.0, 500.0))
-    return np.asarray(
-        laws.bounded(
-            np.asarray(laws.loss(*run, **theta, final=draws.final)) * factor, draws.ceiling
-        )
-    )
+    return np.asarray(laws.bounded(_expected_value(draws, run) * factor, draws.ceiling))
+
+
+def _run(params: ArrayLike, unique_samples: ArrayLike, epochs: ArrayLike) -> tuple[np.ndarray, ...]:
+    """N, U and e as arrays."""
+    return tuple(np.asarray(value, float) for value in (params, unique_samples, epochs))
+
+
+def _decades(draws: Draws, run: tuple[np.ndarray, ...]) -> np.ndarray:
+    """Decades of compute beyond the dearest run of the fit, negative within."""
+    flops = draws.flops_per_param_sample * run[0] * run[1] * run[2]
+    return np.asarray(np.log10(flops / draws.largest_flops))
+
+
+def _expected_value(draws: Draws, run: tuple[np.ndarray, ...]) -> np.ndarray:
+    """V of the law, corrected by its error within the runs; shape (draws, points)."""
+    value = np.asarray(laws.loss(*run, **draws.columns(*LAW_VARIABLES), final=draws.final))
+    span = np.log10(draws.largest_flops / draws.smallest_flops)
+    weights = laws.knot_weights(-_decades(draws, run), span)
+    each = weights if weights.ndim == 3 else np.atleast_2d(weights)[None]
+    return np.asarray(value * np.exp((each * draws.walk[:, None, :]).sum(axis=-1)))
 
 
 def repetition_gain(draws: Draws, epochs: ArrayLike) -> np.ndarray:

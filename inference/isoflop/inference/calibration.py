@@ -8,7 +8,8 @@ et al., arXiv:1804.06788; for functions that see the runs Modrák et al., arXiv:
 A fit of real runs locates the prior of the level at their mean log loss. That looks at the runs
 before it states a prior, so no such model has made them and ranks under it need not be uniform.
 Here the level and the centre are part of the design, the same for the simulation and for the refit,
-and calibration is exact; `recentred` measures what the look at the runs costs.
+and calibration is exact; `recentred` measures what the look at the runs costs. So is κ, which a fit
+learns from the runs before it samples.
 
 Nothing is dropped: a replication whose chains did not converge counts, and its R-hat, effective
 draws and divergences stand beside its ranks.
@@ -125,7 +126,8 @@ def lay_out(
     records: pd.DataFrame, law: Law, priors: Priors = DEFAULT, lengths: Lengths = LENGTHS
 ) -> Laboratory:
     """The laboratory of a checked record table; its losses only locate the prior of the level."""
-    groups, runs = group_names(records), run_data(records)
+    groups = group_names(records)
+    runs = replace(run_data(records), kappa=np.exp(priors.log_kappa.location))
     dearest = records.sort_values("flops").groupby("group").tail(1).sort_values("group")
     grown = {name: dearest[name] * 10.0 ** (BEYOND / 2.0) for name in ("params", "samples")}
     grown |= {"unique_samples": grown["samples"], "flops": dearest["flops"] * 10.0**BEYOND}
@@ -329,10 +331,12 @@ def _ranked_sites(
     kept = {
         name: np.asarray(value)
         for name, value in sites.items()
-        if not (name.endswith("_deviation") or name in twins)
+        if not (name.endswith(("_deviation", "_step")) or name in twins)
     }
     # The site is in per mille of log loss from the location of its prior; see the model.
     kept["level"] = runs.level + 1e-3 * kept["level"]
+    # The law's error at the cheapest run adds up all of its steps.
+    kept["walk"] = kept["walk"][..., -1]
     kept["forecast"] = predictive.expected_log_loss(sites, beyond)
     return kept
 

@@ -11,10 +11,10 @@ import xarray as xr
 from isoflop.inference import baselines, predictive, tree
 from isoflop.inference import posterior as contract
 from isoflop.inference.diagnostics import sampler_verdict
-from isoflop.inference.laws import NO_PENALTY, Law, law_named
+from isoflop.inference.laws import KNOTS, NO_PENALTY, Law, law_named
 from isoflop.inference.model import RunData, group_names, new_runs, run_data
 from isoflop.inference.priors import DEFAULT, Priors
-from isoflop.inference.rolling import RollingErrors, kappa_draws, rolling_errors
+from isoflop.inference.rolling import RollingErrors, rolling_errors
 from isoflop.inference.sampler import (
     CHUNK,
     DEFAULT_LENGTHS,
@@ -25,6 +25,7 @@ from isoflop.inference.sampler import (
 )
 from isoflop.inference.screen import screen
 from isoflop.inference.targets import padded_target, prior_draws
+from isoflop.inference.wander import held_at, learn_wander
 
 PRIOR_DRAWS = 2000
 ENGINES = ("nuts", "approach3", "approach3-coupled", "varpro")
@@ -52,7 +53,7 @@ class Sampled:
     prior: dict[str, np.ndarray]
     """Prior draws by name, (draw, ...); empty for a bootstrap."""
     rolling: RollingErrors | None
-    """Errors of the refits that informed κ; None for a bootstrap."""
+    """Errors of refits on the cheaper runs; None for a bootstrap."""
 
 
 def fit(
@@ -135,15 +136,17 @@ def sample_law(
     seed: int = 0,
     tick: Tick = lambda done, total: None,
 ) -> Sampled:
-    """Draws of the law's parameters by NUTS, and of κ by refits on the cheaper runs."""
+    """Draws of the law's parameters by NUTS and of κ by mass, and how refits on cheaper runs do."""
     data = run_data(records, ceiling=ceiling)
     target, filled = padded_target(data, law, priors, warmup=lengths.warmup)
-    mode = find_mode(target, filled, seed=seed)
-    drawn = sample(target, filled, mode, lengths, seed=seed, tick=_counter(lengths, tick))
-    errors = rolling_errors(records, law, priors, ceiling=ceiling, seed=seed)
-    kappa = kappa_draws(errors, priors.log_kappa, lengths.chains * lengths.draws, seed=seed)
+    wander = learn_wander(target, filled, priors.log_kappa)
+    held = held_at(filled, wander.median if law.errs else 0.0)
+    mode = find_mode(target, held, seed=seed)
+    drawn = sample(target, held, mode, lengths, seed=seed, tick=_counter(lengths, tick))
+    kappa = wander.draws(lengths.chains * lengths.draws, seed=seed)
     sites = drawn.sites | {"kappa": kappa.reshape(lengths.chains, lengths.draws)}
-    prior = prior_draws(filled, law, priors, PRIOR_DRAWS, seed=seed + 1)
+    errors = rolling_errors(records, law, priors, wander, ceiling=ceiling, seed=seed)
+    prior = prior_draws(held, law, priors, PRIOR_DRAWS, seed=seed + 1)
     return Sampled(sites, drawn.stats, prior, errors)
 
 
@@ -237,6 +240,7 @@ def _bootstrap(
     noise = {"sigma": float(residuals.std()), "sigma_slope": 0.0, "nu": 1e6, "kappa": 0.0}
     shape = theta["alpha"].shape[:2]
     sites = theta | {name: np.full(shape, value) for name, value in noise.items()}
+    sites["walk"] = np.zeros((*theta["alpha"].shape, KNOTS))
     return Sampled(sites, {}, {}, None)
 
 

@@ -33,6 +33,8 @@ jax.config.update("jax_enable_x64", True)
 
 NO_PENALTY = -300.0
 """log P where overfitting costs nothing."""
+KNOTS = 4
+"""Knots of the law's own error within the runs of a group: about one a decade in most sweeps."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ class Law:
     """The law, written out."""
     couples: bool
     """Whether γ is free; if not it is 1."""
+    errs: bool
+    """Whether the law may err within the runs; if not it is taken at its word there."""
 
 
 LAWS = {
@@ -57,12 +61,14 @@ LAWS = {
             parameters=("loss_inf", "log_A", "log_B", "alpha", "beta", "gamma", "omega", "log_P"),
             equation="L = L∞ + (A N^−α + B D_eff^−β)^γ",
             couples=True,
+            errs=True,
         ),
         Law(
             name="additive",
             parameters=("loss_inf", "log_A", "log_B", "alpha", "beta", "omega", "log_P"),
             equation="L = L∞ + A N^−α + B D_eff^−β",
             couples=False,
+            errs=False,
         ),
     )
 }
@@ -250,6 +256,23 @@ def drift(
     edge = xp.asarray(params) * back, xp.asarray(unique_samples) * back
     scale: Array = xp.sqrt(decades) * fall_per_decade(*edge, epochs, **theta)
     return scale
+
+
+def knot_weights(below: np.ndarray, span: np.ndarray) -> np.ndarray:
+    """Weights of the knots at places `below` the dearest run [decades], shape (..., `KNOTS`).
+
+    The knots lie at span·1/`KNOTS`, …, span; the error is linear between them, 0 from the dearest
+    run on and constant below the cheapest.
+
+    >>> knot_weights(np.array([-1.0, 0.0, 1.5, 9.0]), np.array(4.0))
+    array([[0. , 0. , 0. , 0. ],
+           [0. , 0. , 0. , 0. ],
+           [0.5, 0.5, 0. , 0. ],
+           [0. , 0. , 0. , 1. ]])
+    """
+    place = np.clip(KNOTS * below / np.maximum(span, 1e-9), 0.0, KNOTS)
+    weights: np.ndarray = np.maximum(1.0 - np.abs(place[..., None] - np.arange(1, KNOTS + 1)), 0.0)
+    return weights
 
 
 def compute_optimal(

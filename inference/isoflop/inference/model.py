@@ -2,8 +2,14 @@
 
 For run i of group g, with the law of `isoflop.inference.laws`:
 
-    log loss_i ~ StudentT(ν, log L(N_i, U_i, e_i; θ_g), σ_i)
+    log loss_i ~ StudentT(ν, log L(N_i, U_i, e_i; θ_g) + w_g(C_i), σ_i)
     σ_i² = [σ (D_i / D₀)^slope]² + (stderr_i / loss_i)²
+
+No law is exact: w_g, its error in group g, is a random walk in log compute that starts with 0 at
+the dearest run and goes down to the cheapest. Between its `laws.KNOTS` evenly spaced knots it is
+linear. Without it a hundred cheap runs would fix a law that the dear ones contradict.
+Its scale, κ times the fall of the runs' loss per √decade, is held at what the runs say of it
+(`isoflop.inference.wander`): sampled, it would bend the posterior into a funnel.
 
 It is sampled in an orthogonal parametrisation. At the centre (N₀, D₀) of the runs
 
@@ -33,6 +39,8 @@ STANDARD = "_standard"
 """Ending of the sites of group scales: log τ in prior standard deviations about its median."""
 NOISE = "log_sigma"
 """Site of the log scale of the scatter."""
+LEAST_FALL = 0.01
+"""Fall of the log loss per decade of compute below which the unit of κ does not go."""
 PENALTY_EPOCHS = 10.0
 """Passes after the first at which the prior of the overfitting penalty is set, with N = U."""
 
@@ -58,6 +66,8 @@ class RunData:
     """1 where the loss is that of the end of training, 0 where the best one was kept."""
     decades: np.ndarray
     """Decades of compute beyond the dearest fitted run of the group; 0 for the runs of a fit."""
+    hats: np.ndarray
+    """Weight of each knot of the law's error at the run, shape (runs, `laws.KNOTS`)."""
     observed: np.ndarray
     """Whether the row is a run; rows that only fill up a shape say nothing."""
     centre: np.ndarray
@@ -66,6 +76,12 @@ class RunData:
     """Mean log loss of each group, shape (groups,); locates the prior of the level."""
     log_flops: np.ndarray
     """Largest log compute of each group, shape (groups,); distances count from it."""
+    span: np.ndarray
+    """Decades of compute between the cheapest and the dearest run of each group, (groups,)."""
+    fall: np.ndarray
+    """Fall of the log loss per decade of compute over the dearer half of each group, (groups,)."""
+    kappa: np.ndarray
+    """κ within the runs, held while sampling; 0 is an exact law. Shape ()."""
 
 
 def group_names(records: pd.DataFrame) -> tuple[str, ...]:
@@ -77,15 +93,22 @@ def run_data(records: pd.DataFrame, *, ceiling: float = np.inf) -> RunData:
     """The arrays of a checked record table whose losses are all known and below `ceiling`."""
     names = group_names(records)
     columns = _columns(records, names, ceiling)
-    index, log_flops = columns["group"], np.log(records["flops"].to_numpy(float))
+    log_flops, log_loss = np.log(records["flops"].to_numpy(float)), np.log(columns["loss"])
     samples = columns["unique_samples"] * columns["epochs"]
-    groups = range(len(names))
+    own = [columns["group"] == g for g in range(len(names))]
+    most = np.array([log_flops[runs].max() for runs in own])
+    span = np.array([np.ptp(log_flops[runs]) for runs in own]) / np.log(10.0)
+    below = (most[columns["group"]] - log_flops) / np.log(10.0)
     return RunData(
         **columns,
         decades=np.zeros(len(records)),
+        hats=laws.knot_weights(below, span[columns["group"]]),
         centre=np.array([np.median(np.log(columns["params"])), np.median(np.log(samples))]),
-        level=np.array([np.log(columns["loss"][index == g]).mean() for g in groups]),
-        log_flops=np.array([log_flops[index == g].max() for g in groups]),
+        level=np.array([log_loss[runs].mean() for runs in own]),
+        log_flops=most,
+        span=span,
+        fall=np.array([_fall(below[runs], log_loss[runs]) for runs in own]),
+        kappa=np.array(0.0),
     )
 
 
@@ -95,7 +118,22 @@ def new_runs(
     """The arrays of runs that a fit of these `groups` shall predict, on its centre and level."""
     columns = _columns(records, groups, ceiling)
     beyond = np.log(records["flops"].to_numpy(float)) - fitted.log_flops[columns["group"]]
-    return replace(fitted, **columns, decades=np.maximum(beyond, 0.0) / np.log(10.0))
+    beyond = beyond / np.log(10.0)
+    hats = laws.knot_weights(-beyond, fitted.span[columns["group"]])
+    return replace(fitted, **columns, decades=np.maximum(beyond, 0.0), hats=hats)
+
+
+def _fall(below: np.ndarray, log_loss: np.ndarray) -> float:
+    """Fall of the log loss per decade of compute over the dearer half of the runs.
+
+    Between the medians of its two halves, so that a run gone wrong does not matter.
+    """
+    dearest, dear = np.quantile(below, (0.25, 0.5))
+    first, second = below <= dearest, (below > dearest) & (below <= dear)
+    if not second.any():
+        return LEAST_FALL
+    distance, fall = (np.median(v[second]) - np.median(v[first]) for v in (below, log_loss))
+    return max(float(fall / distance), LEAST_FALL)
 
 
 def _columns(
@@ -125,6 +163,7 @@ def padded(data: RunData, rows: int) -> RunData:
     zeros = ("relative_stderr", "group", "final", "decades", "observed")
     return replace(
         data,
+        hats=np.pad(data.hats, ((0, missing), (0, 0))),
         **{name: np.pad(getattr(data, name), (0, missing), constant_values=1) for name in ones},
         **{name: np.pad(getattr(data, name), (0, missing)) for name in zeros},
     )
@@ -151,7 +190,7 @@ def _own_stderr(records: pd.DataFrame) -> np.ndarray:
 
 def scaling_model(data: RunData, law: Law, priors: Priors = DEFAULT) -> None:
     """The joint density of the parameters and the runs."""
-    theta, noise = sample_parameters(data, law, priors)
+    theta, noise, walk = sample_parameters(data, law, priors)
     mean = laws.loss(
         data.params,
         data.unique_samples,
@@ -166,15 +205,19 @@ def scaling_model(data: RunData, law: Law, priors: Priors = DEFAULT) -> None:
         reference=jnp.exp(data.centre[1]),
     )
     scale = jnp.sqrt(sigma**2 + data.relative_stderr**2)
-    likelihood = dist.StudentT(noise["nu"], jnp.log(mean), scale)
+    error = jnp.sum(data.hats * walk[data.group], axis=-1)
+    likelihood = dist.StudentT(noise["nu"], jnp.log(mean) + error, scale)
     with numpyro.handlers.mask(mask=data.observed):
         numpyro.sample("log_loss_obs", likelihood, obs=jnp.log(data.loss))
 
 
 def sample_parameters(
     data: RunData, law: Law, priors: Priors = DEFAULT
-) -> tuple[dict[str, Array], dict[str, Array]]:
-    """The prior: the law's parameters by name, shape (groups,) each, then those of the scatter."""
+) -> tuple[dict[str, Array], dict[str, Array], Array]:
+    """The prior: the law's parameters by name, shape (groups,) each, those of the scatter, w.
+
+    The law's error w is log loss at the knots, shape (groups, `laws.KNOTS`).
+    """
     theta = _group_parameters(data, law, priors)
     noise = {
         "sigma": jnp.exp(numpyro.sample(NOISE, _normal(priors.log_sigma))),
@@ -182,7 +225,15 @@ def sample_parameters(
     }
     noise = {name: numpyro.deterministic(name, value) for name, value in noise.items()}
     noise["sigma_slope"] = numpyro.sample("sigma_slope", _normal(priors.sigma_slope))
-    return theta, noise
+    return theta, noise, _walk(data)
+
+
+def _walk(data: RunData) -> Array:
+    """The error of the law at the knots of each group, in log loss: steps of unit scale, added."""
+    shape = (data.level.shape[0], laws.KNOTS)
+    steps = numpyro.sample("walk_step", dist.Normal(0.0, 1.0).expand(shape).to_event(2))
+    scale = data.kappa * data.fall * jnp.sqrt(data.span / laws.KNOTS)
+    return jnp.asarray(numpyro.deterministic("walk", scale[:, None] * jnp.cumsum(steps, axis=-1)))
 
 
 def _group_parameters(data: RunData, law: Law, priors: Priors) -> dict[str, Array]:

@@ -3,8 +3,8 @@
 A posterior is an `xarray.DataTree` in ArviZ group conventions, stored as NetCDF. Draw axes come
 first (`chain`, `draw`), then the data axes `group` and `run`:
 
-* `posterior` — the law's parameters per group, the noise, the drift κ, the group scales
-  `tau_<name>`;
+* `posterior` — the law's parameters per group, the noise, κ, the law's error `walk` at the knots
+  (evenly spaced in log compute, the last one at the cheapest run), the group scales `tau_<name>`;
 * `log_likelihood`, `posterior_predictive` — as ArviZ defines them;
 * `observed_data`, `constant_data` — the runs of the fit;
 * `sample_stats`, as ArviZ defines it, `prior`, draws of the same variables before the runs were
@@ -71,6 +71,9 @@ SCALE_VARIABLES = {
     "tau_gamma": Variable((), "", "scale over groups of log γ", "τ(γ)"),
     "tau_omega": Variable((), "", "scale over groups of log(ω−1)", "τ(ω)"),
 }
+ERROR_VARIABLES = {
+    "walk": Variable(("group", "knot"), "", "error of the law within the runs, in log loss", "w"),
+}
 VARIABLES = LAW_VARIABLES | NOISE_VARIABLES | SCALE_VARIABLES
 
 RUN_VARIABLES = {
@@ -119,7 +122,7 @@ def check(posterior: xr.DataTree, *, source: str = "the posterior") -> None:
     if missing:
         raise ValueError(f"{source}: missing group(s) {', '.join(missing)}; fit the runs again")
     draws = posterior["posterior"].to_dataset()
-    expected = LAW_VARIABLES | NOISE_VARIABLES
+    expected = LAW_VARIABLES | NOISE_VARIABLES | ERROR_VARIABLES
     faults = [f"posterior has no {name}" for name in expected if name not in draws]
     for name, variable in expected.items():
         wanted = ("chain", "draw", *variable.dims)

@@ -7,7 +7,7 @@ the step size alone. XLA runs a program outside Python's lock, so threads are en
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -203,6 +203,23 @@ def find_mode(target: Target, data: Any, *, starts: int = 4, seed: int = 0) -> M
     covariance = found[0].covariance + np.diag(np.where(target.noise, variance, 0.0))
     kept = [one.location for one in found if one.log_mass > found[0].log_mass - NEGLIGIBLE]
     return Mode(found[0].location, covariance, np.array(kept))
+
+
+def log_masses(target: Target, tables: Sequence[Any], *, middle: int) -> np.ndarray:
+    """Log mass about the mode of each of a row of tables that change little from one to the next.
+
+    The noise is that of the `middle` table; from there the mode is followed both ways. −∞ where a
+    descent failed.
+    """
+    free = ~(target.held | target.noise)
+    first, _ = _quieten(target, tables[middle], np.zeros(target.dimensions), free)
+    masses = np.full(len(tables), first.log_mass)
+    for places in (range(middle + 1, len(tables)), range(middle - 1, -1, -1)):
+        peak = first
+        for i in places:
+            peak = _peak(target, tables[i], peak.location, free, peak)
+            masses[i] = peak.log_mass
+    return masses
 
 
 def sample(

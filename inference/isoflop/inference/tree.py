@@ -14,13 +14,14 @@ from isoflop.inference.rolling import RollingErrors
 
 def law_dataset(sites: Mapping[str, np.ndarray], groups: tuple[str, ...]) -> xr.Dataset:
     """The posterior variables of the contract among the sites, (chain, draw[, group])."""
+    known = contract.VARIABLES | contract.ERROR_VARIABLES
     variables = {
         name: (("chain", "draw", *variable.dims), np.asarray(sites[name]))
-        for name, variable in contract.VARIABLES.items()
+        for name, variable in known.items()
         if name in sites
     }
     dataset = xr.Dataset(variables, coords={"group": list(groups)})
-    return contract.describe(dataset, contract.VARIABLES)
+    return contract.describe(dataset, known)
 
 
 def loss_dataset(values: np.ndarray) -> xr.Dataset:
