@@ -30,21 +30,24 @@ LENGTHS = Lengths(chains=2, draws=400, warmup=200)
 """Of one refit."""
 ONE_EPOCH = [(n, u, 1.0) for n, u in product(np.geomspace(1e4, 1e6, 4), np.geomspace(1e4, 1e6, 4))]
 REPEATED = [(1e6, 1e4, 2.0), (1e6, 1e4, 8.0), (1e6, 1e4, 32.0), (1e5, 4e4, 4.0), (1e5, 4e4, 16.0)]
-"""N, U, epochs."""
+"""N, U, epochs; the best loss on the way is kept."""
+TO_THE_END = [(1e5, 4e4, 2.0), (1e5, 4e4, 4.0), (1e5, 4e4, 16.0), (1e6, 4e5, 8.0), (4e4, 1e4, 32.0)]
+"""The same, trained to the end of their passes, so that overfitting counts."""
 SECOND_SEEDS = ONE_EPOCH[::3][:5]
 CELLS = {
     "a": ONE_EPOCH + REPEATED,
-    "b": ONE_EPOCH + REPEATED,
+    "b": ONE_EPOCH + TO_THE_END,
     "c": ONE_EPOCH + SECOND_SEEDS,
 }
-"""The runs of each group; `c` repeats no sample and learns of ω from the other two."""
+"""The runs of each group; `c` repeats no sample and learns of ω and P from the other two."""
 
 
 def design() -> pd.DataFrame:
     """Records of the runs to be; a loss of 1 nat puts the prior of the level there."""
     rows = [(group, n, u * e, u) for group, cells in CELLS.items() for n, u, e in cells]
     table = pd.DataFrame(rows, columns=["group", "params", "samples", "unique_samples"])
-    return complete_records(table.assign(loss=1.0, loss_kind="early_stopped"), source="the design")
+    kind = np.where(table["group"] == "b", "final", "early_stopped")
+    return complete_records(table.assign(loss=1.0, loss_kind=kind), source="the design")
 
 
 def replications(

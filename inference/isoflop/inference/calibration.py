@@ -29,7 +29,14 @@ from scipy import stats
 
 from isoflop.inference import predictive
 from isoflop.inference.laws import Law
-from isoflop.inference.model import RunData, group_names, new_runs, run_data, scaling_model
+from isoflop.inference.model import (
+    STANDARD,
+    RunData,
+    group_names,
+    new_runs,
+    run_data,
+    scaling_model,
+)
 from isoflop.inference.priors import DEFAULT, Priors
 from isoflop.inference.sampler import Lengths, find_mode, sample
 from isoflop.inference.targets import padded_target, prior_draws
@@ -43,6 +50,8 @@ PRIOR_DRAWS = 20_000
 """Prior draws that put a quantity on the scale on which its prior is standard normal."""
 NULL_TABLES = 20_000
 """Tables of uniform ranks that the band and the p-value of the ECDF are taken from."""
+FALL = 0.15
+"""Fall of the log loss per decade of compute, the unit of the law's error within the runs."""
 BEYOND = 2.0
 """Decades of compute beyond the dearest run of a group at which its forecast is ranked."""
 
@@ -127,7 +136,8 @@ def lay_out(
 ) -> Laboratory:
     """The laboratory of a checked record table; its losses only locate the prior of the level."""
     groups = group_names(records)
-    runs = replace(run_data(records), kappa=np.exp(priors.log_kappa.location))
+    fall = np.full(len(groups), FALL)
+    runs = replace(run_data(records), fall=fall, kappa=np.exp(priors.log_kappa.location))
     dearest = records.sort_values("flops").groupby("group").tail(1).sort_values("group")
     grown = {name: dearest[name] * 10.0 ** (BEYOND / 2.0) for name in ("params", "samples")}
     grown |= {"unique_samples": grown["samples"], "flops": dearest["flops"] * 10.0**BEYOND}
@@ -331,7 +341,7 @@ def _ranked_sites(
     kept = {
         name: np.asarray(value)
         for name, value in sites.items()
-        if not (name.endswith(("_deviation", "_step")) or name in twins)
+        if not (name.endswith(("_deviation", "_step", STANDARD)) or name in twins)
     }
     # The site is in per mille of log loss from the location of its prior; see the model.
     kept["level"] = runs.level + 1e-3 * kept["level"]
