@@ -17,6 +17,7 @@ from matplotlib.colors import ListedColormap, LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullLocator
 
 from isoflop.files import writing
@@ -332,6 +333,8 @@ def _draw_isoflop(ax: Axes, line: IsoFlop, colour: tuple[float, ...]) -> None:
         color=colour,
         ha="center",
         va="bottom",
+        path_effects=[withStroke(linewidth=2.5, foreground="white")],
+        zorder=6,
     )
 
 
