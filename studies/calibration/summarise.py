@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from isoflop.files import writing
-from isoflop.inference.calibration import ecdf_band, ecdf_difference, uniformity_table
+from isoflop.inference.ranks import ecdf_band, ecdf_difference, uniformity_table
 
 
 def curves_of(ranks: pd.DataFrame) -> pd.DataFrame:

@@ -12,20 +12,22 @@ from isoflop.inference.calibration import (
     Laboratory,
     Replication,
     Simulation,
-    ecdf_band,
-    ecdf_difference,
     judge,
     lay_out,
-    rank_among,
     ranks_table,
     recentred,
     replicate,
     simulate,
-    uniformity,
-    uniformity_table,
 )
 from isoflop.inference.laws import LAWS
 from isoflop.inference.priors import DEFAULT, Normal, Priors
+from isoflop.inference.ranks import (
+    ecdf_band,
+    ecdf_difference,
+    rank_among,
+    uniformity,
+    uniformity_table,
+)
 from isoflop.inference.sampler import Lengths
 from isoflop.training.records import complete_records
 
