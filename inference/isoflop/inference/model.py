@@ -39,6 +39,8 @@ STANDARD = "_standard"
 """Ending of the sites of group scales: log τ in prior standard deviations about its median."""
 NOISE = "log_sigma"
 """Site of the log scale of the scatter."""
+UNEVEN = "sigma_slope"
+"""Site of the power of D in it."""
 LEAST_FALL = 0.01
 """Fall of the log loss per decade of compute below which the unit of κ does not go."""
 PENALTY_EPOCHS = 10.0
@@ -224,7 +226,7 @@ def sample_parameters(
         "nu": 2.0 + jnp.exp(numpyro.sample("log_nu_minus_2", _normal(priors.log_nu_minus_2))),
     }
     noise = {name: numpyro.deterministic(name, value) for name, value in noise.items()}
-    noise["sigma_slope"] = numpyro.sample("sigma_slope", _normal(priors.sigma_slope))
+    noise["sigma_slope"] = numpyro.sample(UNEVEN, _normal(priors.sigma_slope))
     return theta, noise, _walk(data)
 
 

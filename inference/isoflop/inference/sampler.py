@@ -99,7 +99,8 @@ class Target:
     each call as a pytree of arrays; `example` shows their shapes. Sites whose name ends in `held`
     stay at 0 while the mode is sought: the joint density of many groups and their common scale
     grows without limit as both shrink, where there is hardly any mass. For the same reason `noise`
-    names the site, if any, of the log scale of the scatter, which is chosen by mass and not height.
+    names the site, if any, of the log scale of the scatter, which is chosen by mass and not height;
+    meanwhile the site `uneven`, by which the scatter differs between runs, is held at 0.
     """
 
     def __init__(
@@ -110,6 +111,7 @@ class Target:
         warmup: int,
         held: str = "\0",
         noise: str = "\0",
+        uneven: str = "\0",
     ) -> None:
         """Prepare the programs; they are compiled at their first call."""
         use_compilation_cache()
@@ -120,6 +122,7 @@ class Target:
         self.dimensions: int = flat.size
         self.held = self._mark(zeros, lambda name: name.endswith(held))
         self.noise = self._mark(zeros, lambda name: name == noise)
+        self.uneven = self._mark(zeros, lambda name: name == uneven)
         self._init, self._step = hmc(potential_fn_gen=lambda data: partial(self._potential, data))
         self.energy = jax.jit(lambda z, data: jax.value_and_grad(partial(self._potential, data))(z))
         self.constrain = jax.jit(jax.vmap(self._constrain, in_axes=(0, None)))
@@ -194,15 +197,17 @@ def find_mode(target: Target, data: Any, *, starts: int = 4, seed: int = 0) -> M
     """
     rng = np.random.default_rng(seed)
     free = ~(target.held | target.noise)
-    first = rng.normal(size=(starts, target.dimensions)) * free
-    first[0] = 0.0
-    best, variance = _quieten(target, data, first[0], free)
-    first[:, target.noise] = best.location[target.noise]
-    found = [best, *(_peak(target, data, z, free) for z in first[1:])]
+    even = free & ~target.uneven
+    first, variance = _quieten(target, data, np.zeros(target.dimensions))
+    found = [_peak(target, data, first.location, even, first)]
+    for _ in range(starts - 1):
+        start = np.where(even, rng.normal(size=target.dimensions), first.location)
+        found.append(_peak(target, data, start, even))
     found.sort(key=lambda peak: -peak.log_mass)
-    covariance = found[0].covariance + np.diag(np.where(target.noise, variance, 0.0))
+    best = _released(target, data, found[0], free)
+    covariance = best.covariance + np.diag(np.where(target.noise, variance, 0.0))
     kept = [one.location for one in found if one.log_mass > found[0].log_mass - NEGLIGIBLE]
-    return Mode(found[0].location, covariance, np.array(kept))
+    return Mode(best.location, covariance, np.array([best.location, *kept[1:]]))
 
 
 def log_masses(target: Target, tables: Sequence[Any], *, middle: int) -> np.ndarray:
@@ -211,13 +216,14 @@ def log_masses(target: Target, tables: Sequence[Any], *, middle: int) -> np.ndar
     The noise is that of the `middle` table; from there the mode is followed both ways. −∞ where a
     descent failed.
     """
-    free = ~(target.held | target.noise)
-    first, _ = _quieten(target, tables[middle], np.zeros(target.dimensions), free)
+    even = ~(target.held | target.noise | target.uneven)
+    first, _ = _quieten(target, tables[middle], np.zeros(target.dimensions))
+    first = _peak(target, tables[middle], first.location, even, first)
     masses = np.full(len(tables), first.log_mass)
     for places in (range(middle + 1, len(tables)), range(middle - 1, -1, -1)):
         peak = first
         for i in places:
-            peak = _peak(target, tables[i], peak.location, free, peak)
+            peak = _peak(target, tables[i], peak.location, even, peak)
             masses[i] = peak.log_mass
     return masses
 
@@ -274,27 +280,34 @@ class _Peak:
     """Height and volume; −∞ where the descent did not converge."""
 
 
-def _quieten(target: Target, data: Any, start: np.ndarray, free: np.ndarray) -> tuple[_Peak, float]:
+def _quieten(target: Target, data: Any, start: np.ndarray) -> tuple[_Peak, float]:
     """Lower the noise from 1 until the mass falls; the best peak, and the variance of log noise.
 
     Each descent starts at the end of the one before, from where all is smooth to where the runs
     speak.
     """
+    free = ~(target.held | target.noise)
+    even = free & ~target.uneven
     if not target.noise.any():
         return _peak(target, data, start, free), 0.0
     peaks: list[_Peak] = []
     for log_noise in np.arange(0.0, NOISE_FLOOR, -NOISE_STEP):
         near = peaks[-1] if peaks else None
         at = np.where(target.noise, log_noise, near.location if near else start)
-        peaks.append(_peak(target, data, at, free, near))
+        peaks.append(_peak(target, data, at, even, near))
         best = int(np.argmax([peak.log_mass for peak in peaks]))
         if len(peaks) - best > 2:
             break
     shift, variance = _parabola([peak.log_mass for peak in peaks[max(best - 1, 0) : best + 2]])
     at = peaks[best].location - shift * NOISE_STEP * target.noise
-    refined = _peak(target, data, at, free, peaks[best])
-    better = max((refined, peaks[best]), key=lambda peak: peak.log_mass)
-    return better, variance * NOISE_STEP**2
+    quiet = _peak(target, data, at, even, peaks[best])
+    return _released(target, data, quiet, free), variance * NOISE_STEP**2
+
+
+def _released(target: Target, data: Any, peak: _Peak, free: np.ndarray) -> _Peak:
+    """The peak with the unevenness of the noise free too, unless that leads into a spike."""
+    found = _peak(target, data, peak.location, free, peak)
+    return found if np.isfinite(found.log_mass) else peak
 
 
 def _parabola(heights: list[float]) -> tuple[float, float]:
@@ -327,7 +340,7 @@ def _peak(
         options["hess_inv0"] = near.covariance[np.ix_(free, free)]
     found = optimize.minimize(objective, start[free], jac=True, method="BFGS", options=options)
     location = _with(start, free, found.x)
-    covariance = np.diag(np.where(target.held, HELD_VARIANCE, 0.0))
+    covariance = np.diag(np.where(free | target.noise, 0.0, HELD_VARIANCE))
     covariance[np.ix_(free, free)] = _inverse_curvature(target, data, location, free)
     if np.abs(found.jac).max() > STEEP:
         return _Peak(location, covariance, -np.inf)

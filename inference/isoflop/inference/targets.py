@@ -12,6 +12,7 @@ from isoflop.inference.laws import Law
 from isoflop.inference.model import (
     NOISE,
     STANDARD,
+    UNEVEN,
     RunData,
     bucket,
     padded,
@@ -39,7 +40,14 @@ def padded_target(
             _prior_program.cache_clear()
             jax.clear_caches()
         _TARGETS[key] = Target(
-            scaling_model, filled, law, priors, warmup=warmup, held=STANDARD, noise=NOISE
+            scaling_model,
+            filled,
+            law,
+            priors,
+            warmup=warmup,
+            held=STANDARD,
+            noise=NOISE,
+            uneven=UNEVEN,
         )
     return _TARGETS[key], filled
 

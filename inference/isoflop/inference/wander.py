@@ -52,8 +52,10 @@ def learn_wander(target: Target, data: RunData, prior: Normal) -> Wander:
     log_mass = log_masses(target, tables, middle=len(tables) // 2)
     # A descent that failed says nothing: the prior bridges it.
     found = np.isfinite(log_mass)
+    if found.sum() < 2:
+        found, log_mass = np.full(len(PLACES), True), np.zeros(len(PLACES))
     inside = np.clip(GRID, PLACES[found][0], PLACES[found][-1])
-    between = PchipInterpolator(PLACES[found], log_mass[found])(inside) if found.sum() > 1 else 0.0
+    between = PchipInterpolator(PLACES[found], log_mass[found])(inside)
     log_density = between - 0.5 * GRID**2
     mass = np.exp(log_density - log_density.max())
     return Wander(prior.location + prior.scale * GRID, mass / mass.sum())
