@@ -97,3 +97,10 @@ def test_overfitting_adds_to_u_and_only_after_the_first_pass() -> None:
     assert laws.loss(*run, **theta, gamma=gamma, log_P=log_P, final=0.0) == without
     first = (3e4, 1e5, 1.0)
     assert laws.loss(*first, **theta, log_P=log_P) == laws.loss(*first, **theta)
+
+
+def test_a_penalty_that_overflows_is_nothing_where_it_does_not_count() -> None:
+    theta = {"loss_inf": 0.5, "log_A": 3.0, "log_B": 3.4, "alpha": 0.45, "beta": 0.35, "omega": 6.0}
+    once, thrice = (laws.loss(1e6, 1e6, epochs, **theta) for epochs in (1.0, 3.0))
+    assert laws.loss(1e6, 1e6, 1.0, **theta, log_P=1e4) == once
+    assert laws.loss(1e6, 1e6, 3.0, **theta, log_P=1e4, final=0.0) == thrice

@@ -33,6 +33,8 @@ jax.config.update("jax_enable_x64", True)
 
 NO_PENALTY = -300.0
 """log P where overfitting costs nothing."""
+LARGE = 300.0
+"""Logarithm beyond which a number counts as infinite; its square is still one."""
 KNOTS = 4
 """Knots of the law's own error within the runs of a group: about one a decade in most sweeps."""
 
@@ -119,7 +121,8 @@ def log_reducible(
     xp = _namespace(params, effective, log_A, log_B, alpha, beta, gamma, penalty)
     log_u = xp.logaddexp(*_log_terms(params, effective, log_A, log_B, alpha, beta))
     # As a share of the rest, so that no penalty is exactly none and has a gradient.
-    log_value: Array = xp.asarray(gamma) * (log_u + xp.log1p(penalty * xp.exp(-log_u)))
+    share = penalty * xp.exp(xp.minimum(-log_u, LARGE))
+    log_value: Array = xp.asarray(gamma) * (log_u + xp.log1p(share))
     return log_value
 
 
@@ -146,8 +149,10 @@ def overfitting(
 ) -> Array:
     """What overfitting adds to u, P (N/U)(e−1); nothing in the first pass or where `final` is 0."""
     xp = _namespace(params, unique_samples, epochs, log_P, final)
-    ratio = xp.asarray(params) / unique_samples
-    added: Array = xp.asarray(final) * xp.exp(log_P) * ratio * (xp.asarray(epochs) - 1.0)
+    log_ratio = xp.log(params) - xp.log(unique_samples)
+    # Bounded, so that it is nothing and not undefined where it does not count.
+    each = xp.exp(xp.minimum(log_P + log_ratio, LARGE))
+    added: Array = xp.asarray(final) * each * (xp.asarray(epochs) - 1.0)
     return added
 
 

@@ -5,6 +5,9 @@ For run i of group g, with the law of `isoflop.inference.laws`:
     log loss_i ~ StudentT(ν, log L(N_i, U_i, e_i; θ_g) + w_g(C_i), σ_i)
     σ_i² = [σ (D_i / D₀)^slope]² + (stderr_i / loss_i)²
 
+but for one run in a hundred that has gone wrong and scatters by tens of per cent; without it such a
+run would fatten the tail of all others. A forecast is for a run that goes right.
+
 No law is exact: w_g, its error in group g, is a random walk in log compute that starts with 0 at
 the dearest run and goes down to the cheapest. Between its `laws.KNOTS` evenly spaced knots it is
 linear. Without it a hundred cheap runs would fix a law that the dear ones contradict.
@@ -43,6 +46,8 @@ UNEVEN = "sigma_slope"
 """Site of the power of D in it."""
 LEAST_FALL = 0.01
 """Fall of the log loss per decade of compute below which the unit of κ does not go."""
+WRONG, WRONG_SCALE, WRONG_NU = 0.01, 0.3, 2.0
+"""Share of runs that have gone wrong, and the Student-t of their log loss about the others'."""
 PENALTY_EPOCHS = 10.0
 """Passes after the first at which the prior of the overfitting penalty is set, with N = U."""
 
@@ -208,9 +213,16 @@ def scaling_model(data: RunData, law: Law, priors: Priors = DEFAULT) -> None:
     )
     scale = jnp.sqrt(sigma**2 + data.relative_stderr**2)
     error = jnp.sum(data.hats * walk[data.group], axis=-1)
-    likelihood = dist.StudentT(noise["nu"], jnp.log(mean) + error, scale)
+    likelihood = _scattered(jnp.log(mean) + error, scale, noise["nu"])
     with numpyro.handlers.mask(mask=data.observed):
         numpyro.sample("log_loss_obs", likelihood, obs=jnp.log(data.loss))
+
+
+def _scattered(mean: Array, scale: Array, nu: Array) -> dist.Distribution:
+    """The log loss of a run: Student-t about the mean, wide where the run has gone wrong."""
+    right = dist.StudentT(nu, mean, scale)
+    wrong = dist.StudentT(WRONG_NU, mean, WRONG_SCALE)
+    return dist.MixtureGeneral(dist.Categorical(jnp.array([1.0 - WRONG, WRONG])), [right, wrong])
 
 
 def sample_parameters(

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import stats
 
 from isoflop.inference import laws
-from isoflop.inference.model import RunData
+from isoflop.inference.model import WRONG, WRONG_NU, WRONG_SCALE, RunData
 from isoflop.inference.posterior import LAW_VARIABLES
 
 Draws = Mapping[str, np.ndarray]
@@ -30,7 +30,9 @@ def expected_log_loss(draws: Draws, data: RunData) -> np.ndarray:
 def log_likelihood(draws: Draws, data: RunData) -> np.ndarray:
     """Log density of each run's log loss under each draw."""
     mean, scale, nu = _student_t(draws, data)
-    return np.asarray(stats.t.logpdf(np.log(data.loss), nu, loc=mean, scale=scale))
+    right = stats.t.logpdf(np.log(data.loss), nu, loc=mean, scale=scale)
+    wrong = stats.t.logpdf(np.log(data.loss), WRONG_NU, loc=mean, scale=WRONG_SCALE)
+    return np.asarray(np.logaddexp(np.log1p(-WRONG) + right, np.log(WRONG) + wrong))
 
 
 def replicated_loss(

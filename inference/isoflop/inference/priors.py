@@ -72,7 +72,7 @@ class Priors:
         math.log(0.01), 1.7, "seed noise runs from 0.02 % (OLMo) to 5 % (teacher-student)"
     )
     sigma_slope: Normal = Normal(
-        -0.1, 0.3, "how the scatter falls with D: seeds differ by 10 % at 1k jets, 1 % at 200k"
+        -0.1, 0.2, "how the scatter falls with D: seeds differ by 10 % at 1k jets, 1 % at 200k"
     )
     log_nu_minus_2: Normal = Normal(
         math.log(13.0),
