@@ -56,3 +56,13 @@ def test_an_epoch_holds_every_jet_once() -> None:
     batches = list(shuffled_batches(rows, 16, np.random.default_rng(0)))
     assert [len(batch) for batch in batches] == [16, 16, 16, 2]
     assert sorted(np.concatenate(batches)) == rows.tolist()
+
+
+def test_parts_by_length_hold_every_place_once_and_little_padding(splits: Splits) -> None:
+    jets = open_set(splits.train, "kin", 128)
+    rows = np.random.default_rng(0).permutation(len(splits.train))
+    parts = jets.by_length(rows, 32)
+    assert sorted(np.concatenate(parts)) == list(range(len(rows)))
+    assert max(map(len, parts)) <= 32
+    filled = [jets.batch(rows[part]).mask.mean() for part in parts]
+    assert np.mean(filled) > 0.9 > 0.6 > jets.batch(rows).mask.mean()

@@ -6,14 +6,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from isoflop.training import loop
 from isoflop.training.config import RunConfig
 from isoflop.training.counting import count_parameters
-from isoflop.training.jets.batches import Splits, balanced_subset
+from isoflop.training.jets.batches import Splits, balanced_subset, open_set
 from isoflop.training.jets.jetclass import CLASSES
 from isoflop.training.loop import pick_device, schedule, train
 from isoflop.training.metrics import evaluate
+from isoflop.training.models import Transformer
 
 RUN = RunConfig(
     features="full",
@@ -106,6 +108,26 @@ def test_stopping_and_reported_jets_are_disjoint_and_the_same_for_every_seed(
     assert not set(stopping) & set(reported)
     np.testing.assert_array_equal(others[0], stopping)
     np.testing.assert_array_equal(others[2], reported)
+
+
+def test_parts_by_length_give_the_loss_and_gradient_of_the_padded_batch(splits: Splits) -> None:
+    jets, rows = open_set(splits.train, "full", 128), np.arange(200)
+    torch.manual_seed(0)
+    model = Transformer(replace(RUN, particles=128).network)
+    torch.nn.init.normal_(model.head.weight)
+    batch = jets.batch(rows)
+    room = 128 - batch.mask.shape[1]  # pad to every slot there is
+    x = torch.from_numpy(np.pad(batch.x, ((0, 0), (0, room), (0, 0)))).float()
+    mask = torch.from_numpy(np.pad(batch.mask, ((0, 0), (0, room))))
+    padded = functional.cross_entropy(model(x, mask), torch.from_numpy(batch.label))
+    padded.backward()  # type: ignore[no-untyped-call]
+    expected = [weight.grad.clone() for weight in model.parameters() if weight.grad is not None]
+    model.zero_grad()
+    total = loop.accumulate(model, jets, rows, torch.device("cpu"))
+    assert total == pytest.approx(padded.item(), abs=1e-5)
+    found = [weight.grad for weight in model.parameters() if weight.grad is not None]
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("epochs", [1, 3])

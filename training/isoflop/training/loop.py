@@ -29,6 +29,7 @@ OVERFITTING_MARGIN = 0.01
 GRADIENT_CLIP = 1.0
 CURVE_POINTS = 16  # of a one-epoch run; a run over repeated data has one an epoch
 _EXAMPLES = 2_000  # training jets that set the scale of the inputs
+_PART = 32  # jets of about one length that go through the network together, on a CPU
 _EVALUATION_BATCH = 256
 
 
@@ -92,15 +93,12 @@ def train(config: RunConfig, data: Splits, *, device: str = "auto") -> TrainResu
         for rows in shuffled_batches(unique, config.batch, generator):
             for group in optimizer.param_groups:
                 group["lr"] = config.rate * schedule(step, config.steps, warmup=config.warmup)
-            logits, label = _forward(model, training_set, rows, place)
-            loss = functional.cross_entropy(logits, label)
+            optimizer.zero_grad()
+            losses.append(accumulate(model, training_set, rows, place))
             step, seen = step + 1, seen + len(rows)
-            losses.append(loss.item())
             diverged = not math.isfinite(losses[-1])
             if diverged:
                 break
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(model.parameters(), GRADIENT_CLIP)
             optimizer.step()
             if config.epochs == 1 and step in marks:
@@ -180,14 +178,24 @@ def predict(
 ) -> tuple[npt.NDArray[np.float32], IntArray]:
     """Logits of the given jets, shape (jets, classes), and their labels, shape (jets,)."""
     model.eval()
-    logits, labels = [], []
+    logits = np.empty((len(rows), model.config.classes), np.float32)
     with torch.inference_mode():
-        for start in range(0, len(rows), _EVALUATION_BATCH):
-            part = rows[start : start + _EVALUATION_BATCH]
-            of_part, label = _forward(model, jets, part, device)
-            logits.append(of_part.cpu().numpy())
-            labels.append(label.cpu().numpy())
-    return np.concatenate(logits), np.concatenate(labels)
+        for part in jets.by_length(rows, _EVALUATION_BATCH):
+            logits[part] = _forward(model, jets, rows[part], device)[0].cpu().numpy()
+    return logits, jets.jets.label[rows].astype(np.int64)
+
+
+def accumulate(model: Transformer, jets: JetSet, rows: IntArray, device: torch.device) -> float:
+    """Add the gradient of the mean loss of a batch, part by part; that loss [nat]."""
+    # A GPU is better filled by the whole batch.
+    size = _PART if device.type == "cpu" else len(rows)
+    total = 0.0
+    for part in jets.by_length(rows, size):
+        logits, label = _forward(model, jets, rows[part], device)
+        loss = functional.cross_entropy(logits, label, reduction="sum") / len(rows)
+        loss.backward()  # type: ignore[no-untyped-call]
+        total += loss.item()
+    return total
 
 
 def _forward(
