@@ -2,14 +2,21 @@
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch.nn import functional
 
+from isoflop.training.checkpoint import (
+    LoopState,
+    generator_at,
+    load_checkpoint,
+    save_checkpoint,
+)
 from isoflop.training.config import RunConfig
 from isoflop.training.counting import count_parameters, law_flops, training_flops
 from isoflop.training.jets.batches import (
@@ -45,14 +52,23 @@ class TrainResult:
     """The loss along the training."""
 
 
-def train(config: RunConfig, data: Splits, *, device: str = "auto") -> TrainResult:
+def train(
+    config: RunConfig,
+    data: Splits,
+    *,
+    device: str = "auto",
+    checkpoint: Path | None = None,
+    save_every: float = 60.0,
+) -> TrainResult:
     """Train the network of `config` on `data` and measure it on the validation jets.
 
     One epoch: the last weights count. Repeated data: after each epoch the loss on the stopping jets
     is measured, the best weights are kept, and `patience` epochs without a new best end the run;
     `samples` of the record is what the kept weights have seen. The recorded loss is measured on
     other jets than those that chose the weights. A loss that is not finite ends the run as
-    diverged. The same configuration gives the same numbers on one CPU thread.
+    diverged. The same configuration gives the same numbers on one CPU thread, and so does a run
+    that was killed and goes on from its `checkpoint`, a file that is written every `save_every`
+    seconds and left to the caller to remove.
     """
     started = time.perf_counter()
     place = pick_device(device)
@@ -78,49 +94,61 @@ def train(config: RunConfig, data: Splits, *, device: str = "auto") -> TrainResu
         weight_decay=config.weight_decay,
         fused=True,
     )
-    generator = np.random.default_rng(config.seed)
 
-    # The state of the loop.
-    step, seen, waited, diverged = 0, 0, 0, False
-    kept, kept_seen, best_loss, last_loss = _weights(model), 0, math.inf, math.inf
-    losses: list[float] = []  # since the last point of the curve
-    curve: list[CurvePoint] = []
+    # The state of the loop, or where an earlier call left it.
+    state, kept, diverged = LoopState(), _weights(model), False
+    state.order = np.random.default_rng(config.seed).bit_generator.state
+    found = load_checkpoint(checkpoint, config.run_id, model, optimizer) if checkpoint else None
+    if found:
+        state, kept = found
+    saved = time.perf_counter()
     marks = {round(config.steps * part / CURVE_POINTS) for part in range(1, CURVE_POINTS + 1)}
 
     # The loop.
-    for _ in range(config.epochs):
+    while state.epoch < config.epochs and state.waited < config.patience:
         model.train()
-        for rows in shuffled_batches(unique, config.batch, generator):
+        generator = generator_at(state.order)
+        batches = list(shuffled_batches(unique, config.batch, generator))
+        for rows in batches[state.batch :]:
             for group in optimizer.param_groups:
-                group["lr"] = config.rate * schedule(step, config.steps, warmup=config.warmup)
+                group["lr"] = config.rate * schedule(state.step, config.steps, warmup=config.warmup)
             optimizer.zero_grad()
-            losses.append(accumulate(model, training_set, rows, place))
-            step, seen = step + 1, seen + len(rows)
-            diverged = not math.isfinite(losses[-1])
+            state.losses.append(accumulate(model, training_set, rows, place))
+            state.step, state.seen = state.step + 1, state.seen + len(rows)
+            diverged = not math.isfinite(state.losses[-1])
             if diverged:
                 break
             torch.nn.utils.clip_grad_norm_(model.parameters(), GRADIENT_CLIP)
             optimizer.step()
-            if config.epochs == 1 and step in marks:
-                curve.append(_point(config, seen, losses, None))
+            state.batch += 1
+            if config.epochs == 1 and state.step in marks:
+                state.curve.append(_point(config, state, None))
+            if checkpoint and time.perf_counter() - saved >= save_every:
+                saved = time.perf_counter()
+                elapsed = replace(state, seconds=state.seconds + saved - started)
+                save_checkpoint(checkpoint, config.run_id, elapsed, model, optimizer, kept)
         if config.epochs > 1 and not diverged:
-            last_loss = evaluate(*predict(model, validation_set, stopping, device=place)).loss
-            diverged = not math.isfinite(last_loss)
-            curve.append(_point(config, seen, losses, last_loss))
-            waited = 0 if last_loss < best_loss else waited + 1
-            if waited == 0:
-                kept, kept_seen, best_loss = _weights(model), seen, last_loss
-        if diverged or waited == config.patience:
+            state.last_loss = evaluate(*predict(model, validation_set, stopping, device=place)).loss
+            diverged = not math.isfinite(state.last_loss)
+            state.curve.append(_point(config, state, state.last_loss))
+            better = state.last_loss < state.best_loss
+            state.waited = 0 if better else state.waited + 1
+            if better:
+                kept, state.kept_seen = _weights(model), state.seen
+                state.best_loss = state.last_loss
+        if diverged:
             break
+        state.epoch, state.batch, state.order = state.epoch + 1, 0, generator.bit_generator.state
 
     # The verdict and the record.
+    seen = state.seen
     if config.epochs > 1 and not diverged:
         model.load_state_dict(kept)
-        seen = kept_seen
+        seen = state.kept_seen
     scores, truth = predict(model, validation_set, validation, device=place)
     measured = evaluate(scores, truth)
     diverged = diverged or not math.isfinite(measured.loss)
-    overfits = last_loss > (1 + OVERFITTING_MARGIN) * best_loss
+    overfits = state.last_loss > (1 + OVERFITTING_MARGIN) * state.best_loss
     params, tokens = count_parameters(config.network).total, training_set.mean_particles(unique)
     record = RunRecord(
         run_id=config.run_id,
@@ -148,12 +176,12 @@ def train(config: RunConfig, data: Splits, *, device: str = "auto") -> TrainResu
         learning_rate=config.rate,
         batch_size=config.batch,
         schedule=f"warm-up {config.warmup:g}, linear to zero over {config.steps} steps",
-        wall_seconds=time.perf_counter() - started,
+        wall_seconds=state.seconds + time.perf_counter() - started,
         device=place.type,
         commit=f"isoflop {version('isoflop')}",
     )
     points = [] if diverged else working_points(scores, truth, run_id=config.run_id)
-    return TrainResult(record, tuple(points), tuple(curve))
+    return TrainResult(record, tuple(points), tuple(state.curve))
 
 
 def schedule(step: int, steps: int, *, warmup: float) -> float:
@@ -214,8 +242,8 @@ def _weights(model: Transformer) -> dict[str, torch.Tensor]:
     return {name: value.detach().clone() for name, value in model.state_dict().items()}
 
 
-def _point(config: RunConfig, seen: int, losses: list[float], loss: float | None) -> CurvePoint:
+def _point(config: RunConfig, state: LoopState, loss: float | None) -> CurvePoint:
     """A point of the curve; empties the list of training losses since the last one."""
-    mean = float(np.mean(losses)) if losses else None
-    losses.clear()
-    return CurvePoint(run_id=config.run_id, samples=seen, train_loss=mean, loss=loss)
+    mean = float(np.mean(state.losses)) if state.losses else None
+    state.losses.clear()
+    return CurvePoint(run_id=config.run_id, samples=state.seen, train_loss=mean, loss=loss)

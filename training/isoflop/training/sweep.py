@@ -1,7 +1,8 @@
-"""Train every run of a grid that has no record yet; a killed sweep loses only the runs in progress.
+"""Train every run of a grid that has no record yet; a killed sweep loses a minute of each run.
 
 Each finished run is a folder `parts/<run_id>` of three small Parquet files, written under another
-name and renamed into place. The merged tables are remade from the parts at the end.
+name and renamed into place; a run in progress has a checkpoint beside it. The merged tables are
+remade from the parts at the end.
 """
 
 import multiprocessing
@@ -179,8 +180,10 @@ def _start_worker() -> None:
 
 
 def _train_one(run: RunConfig, caches: tuple[Path, Path], parts: Path) -> float:
-    result = train(run, Splits(*map(load_cache, caches)))
+    checkpoint = parts / f".{run.run_id}.checkpoint"
+    result = train(run, Splits(*map(load_cache, caches)), checkpoint=checkpoint)
     write_part(parts / run.run_id, result)
+    checkpoint.unlink(missing_ok=True)
     return result.record.samples
 
 
