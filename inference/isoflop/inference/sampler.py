@@ -381,10 +381,15 @@ def _spread(mode: Mode, chains: int, seed: int) -> np.ndarray:
 
 
 def _pooled_covariance(z: np.ndarray, prior: np.ndarray) -> np.ndarray:
-    """Covariance of the draws (chain, draw, dimension), shrunk a little to the one before."""
+    """Covariance of the draws (chain, draw, dimension), shrunk to the correlations of the one before.
+
+    A few hundred draws tell every variance, but not the correlations of hundreds of dimensions.
+    """
     flat = z.reshape(-1, z.shape[-1])
     weight = 2.0 * flat.shape[1] / (2.0 * flat.shape[1] + len(flat))
-    return np.asarray((1.0 - weight) * np.cov(flat.T).reshape(prior.shape) + weight * prior)
+    drawn = np.cov(flat.T).reshape(prior.shape)
+    ratio = np.sqrt(np.diag(drawn) / np.diag(prior))
+    return np.asarray((1.0 - weight) * drawn + weight * prior * np.outer(ratio, ratio))
 
 
 def _chains(
