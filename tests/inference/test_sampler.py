@@ -9,10 +9,12 @@ import numpyro
 import numpyro.distributions as dist
 import pytest
 
+from isoflop.inference.density import Target
 from isoflop.inference.laws import LAWS
+from isoflop.inference.mode import find_mode
 from isoflop.inference.model import bucket, padded, run_data
 from isoflop.inference.priors import DEFAULT
-from isoflop.inference.sampler import Lengths, Target, find_mode, laplace_draws, sample
+from isoflop.inference.sampler import Lengths, laplace_draws, sample
 from isoflop.inference.simulate import simulate_runs
 from isoflop.inference.targets import padded_target
 
@@ -89,7 +91,7 @@ def test_programs_are_kept_in_the_folder_that_was_named(tmp_path: Path) -> None:
     import sys
 
     code = (
-        "import jax, isoflop.inference.sampler as s; s.use_compilation_cache();"
+        "import jax, isoflop.inference.density as s; s.use_compilation_cache();"
         "print(jax.config.values['jax_compilation_cache_dir'])"
     )
     for value, expected in ((str(tmp_path / "x"), str(tmp_path / "x")), ("off", "None")):

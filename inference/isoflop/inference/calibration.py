@@ -29,6 +29,7 @@ from scipy import stats
 
 from isoflop.inference import predictive
 from isoflop.inference.laws import Law
+from isoflop.inference.mode import find_mode
 from isoflop.inference.model import (
     STANDARD,
     RunData,
@@ -39,7 +40,7 @@ from isoflop.inference.model import (
 )
 from isoflop.inference.priors import DEFAULT, Priors
 from isoflop.inference.ranks import rank_among
-from isoflop.inference.sampler import Lengths, find_mode, sample
+from isoflop.inference.sampler import Lengths, sample
 from isoflop.inference.targets import padded_target, prior_draws
 
 LENGTHS = Lengths(chains=3, draws=500)

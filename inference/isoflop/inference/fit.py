@@ -10,19 +10,14 @@ import xarray as xr
 
 from isoflop.inference import baselines, predictive, tree
 from isoflop.inference import posterior as contract
+from isoflop.inference.density import CHUNK
 from isoflop.inference.diagnostics import sampler_verdict
 from isoflop.inference.laws import KNOTS, NO_PENALTY, Law, law_named
+from isoflop.inference.mode import find_mode
 from isoflop.inference.model import RunData, group_names, new_runs, run_data
 from isoflop.inference.priors import DEFAULT, Priors
 from isoflop.inference.rolling import RollingErrors, rolling_errors
-from isoflop.inference.sampler import (
-    CHUNK,
-    DEFAULT_LENGTHS,
-    PILOT_DRAWS,
-    Lengths,
-    find_mode,
-    sample,
-)
+from isoflop.inference.sampler import DEFAULT_LENGTHS, PILOT_DRAWS, Lengths, sample
 from isoflop.inference.screen import screen
 from isoflop.inference.targets import padded_target, prior_draws
 from isoflop.inference.wander import held_at, learn_wander

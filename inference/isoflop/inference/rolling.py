@@ -12,9 +12,10 @@ import pandas as pd
 
 from isoflop.inference import predictive
 from isoflop.inference.laws import Law
+from isoflop.inference.mode import find_mode
 from isoflop.inference.model import group_names, new_runs, run_data
 from isoflop.inference.priors import Priors
-from isoflop.inference.sampler import find_mode, laplace_draws
+from isoflop.inference.sampler import laplace_draws
 from isoflop.inference.targets import padded_target
 from isoflop.inference.wander import Wander, held_at
 

@@ -8,6 +8,7 @@ import numpy as np
 from jax import Array
 from numpyro import handlers
 
+from isoflop.inference.density import Target
 from isoflop.inference.laws import Law
 from isoflop.inference.model import (
     NOISE,
@@ -20,7 +21,7 @@ from isoflop.inference.model import (
     scaling_model,
 )
 from isoflop.inference.priors import Priors
-from isoflop.inference.sampler import Lengths, Target
+from isoflop.inference.sampler import Lengths
 
 MAX_PROGRAMS = 12
 """A program takes about 100 MB; beyond this many all are dropped, and come back from disk."""

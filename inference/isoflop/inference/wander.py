@@ -12,9 +12,10 @@ import jax
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
+from isoflop.inference.density import Target
+from isoflop.inference.mode import log_masses
 from isoflop.inference.model import RunData
 from isoflop.inference.priors import Normal
-from isoflop.inference.sampler import Target, log_masses
 
 PLACES = np.array([-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0])
 """Prior standard deviations of log κ at which the mass is computed."""

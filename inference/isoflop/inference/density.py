@@ -1,0 +1,136 @@
+"""A NumPyro model as a density of one flat vector, compiled once for every table of one shape.
+
+Data are arguments of the compiled programs and not constants in them; the programs are kept in the
+user's cache folder.
+"""
+
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax import Array, lax
+from jax.flatten_util import ravel_pytree
+from numpyro import handlers
+from numpyro.distributions import biject_to
+from numpyro.infer.hmc import hmc
+from numpyro.infer.util import ParamInfo, constrain_fn, potential_energy
+
+Model = Callable[..., None]
+
+CHUNK = 100
+"""Steps of one call of the compiled program."""
+TARGET_ACCEPT = 0.9
+FIRST_STEP = 0.5
+"""Step size before adaptation, in units of the mass matrix; NUTS adapts it within some 50 steps."""
+
+
+class Target:
+    """A model's density over flat vectors, with its compiled functions.
+
+    `static` are the arguments of the model that shape the program, such as the law. Data come with
+    each call as a pytree of arrays; `example` shows their shapes. Sites whose name ends in `held`
+    stay at 0 while the mode is sought: the joint density of many groups and their common scale
+    grows without limit as both shrink, where there is hardly any mass. For the same reason `noise`
+    names the site, if any, of the log scale of the scatter, which is chosen by mass and not height;
+    meanwhile the site `uneven`, by which the scatter differs between runs, is held at 0.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        example: Any,
+        *static: Any,
+        warmup: int,
+        held: str = "\0",
+        noise: str = "\0",
+        uneven: str = "\0",
+    ) -> None:
+        """Prepare the programs; they are compiled at their first call."""
+        use_compilation_cache()
+        self._model, self._static, self._warmup = model, static, warmup
+        sites = jax.eval_shape(lambda data: _latent_sites(model, data, *static), example)
+        zeros = jax.tree.map(lambda site: np.zeros(site.shape, site.dtype), sites)
+        flat, self._unravel = ravel_pytree(zeros)
+        self.dimensions: int = flat.size
+        self.held = self._mark(zeros, lambda name: name.endswith(held))
+        self.noise = self._mark(zeros, lambda name: name == noise)
+        self.uneven = self._mark(zeros, lambda name: name == uneven)
+        self._init, self._step = hmc(potential_fn_gen=lambda data: partial(self._potential, data))
+        self.energy = jax.jit(lambda z, data: jax.value_and_grad(partial(self._potential, data))(z))
+        self.constrain = jax.jit(jax.vmap(self._constrain, in_axes=(0, None)))
+        self.start = jax.jit(self._start)
+        self.advance = jax.jit(self._advance)
+
+    @staticmethod
+    def _mark(sites: dict[str, np.ndarray], chosen: Callable[[str], bool]) -> np.ndarray:
+        """Which coordinates of the flat vector belong to the chosen sites."""
+        marks = {name: np.full(site.shape, chosen(name)) for name, site in sites.items()}
+        return np.asarray(ravel_pytree(marks)[0], bool)
+
+    def _potential(self, data: Any, z: Array) -> Array:
+        args = (data, *self._static)
+        energy: Array = potential_energy(self._model, args, {}, self._unravel(z))
+        return energy
+
+    def _constrain(self, z: Array, data: Any) -> dict[str, Array]:
+        args = (data, *self._static)
+        sites: dict[str, Array] = constrain_fn(
+            self._model, args, {}, self._unravel(z), return_deterministic=True
+        )
+        return sites
+
+    def _start(self, key: Array, info: tuple[Array, Array, Array], mass: Array, data: Any) -> Any:
+        # The energy and its gradient are given, so that no second copy of the model is compiled.
+        return self._init(
+            ParamInfo(*info),
+            self._warmup,
+            step_size=FIRST_STEP,
+            inverse_mass_matrix=mass,
+            adapt_mass_matrix=False,
+            dense_mass=True,
+            target_accept_prob=TARGET_ACCEPT,
+            model_args=(data,),
+            rng_key=key,
+        )
+
+    def _advance(self, state: Any, data: Any) -> tuple[Any, dict[str, Array]]:
+        def body(state: Any, _: None) -> tuple[Any, dict[str, Array]]:
+            state = self._step(state, (data,), {})
+            return state, {
+                "z": state.z,
+                "diverging": state.diverging,
+                "n_steps": state.num_steps,
+                "acceptance_rate": state.accept_prob,
+                "energy": state.energy,
+                "step_size": state.adapt_state.step_size,
+            }
+
+        final, steps = lax.scan(body, state, None, length=CHUNK)
+        return final, steps
+
+
+def use_compilation_cache() -> None:
+    """Keep compiled programs in the user's cache folder, so that a shape is compiled once.
+
+    `ISOFLOP_CACHE` names another folder, or is `off`. A folder that JAX was given is left alone.
+    """
+    chosen = os.environ.get("ISOFLOP_CACHE", "")
+    if chosen == "off" or jax.config.values["jax_compilation_cache_dir"] is not None:
+        return
+    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    jax.config.update("jax_compilation_cache_dir", chosen or str(Path(root) / "isoflop" / "xla"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+
+
+def _latent_sites(model: Model, *args: Any) -> dict[str, Array]:
+    """The unconstrained values of the sites of one run of the model."""
+    trace = handlers.trace(handlers.seed(model, jax.random.key(0))).get_trace(*args)
+    return {
+        name: biject_to(site["fn"].support).inv(site["value"])
+        for name, site in trace.items()
+        if site["type"] == "sample" and not site["is_observed"]
+    }
