@@ -19,7 +19,7 @@ import numpy as np
 from isoflop.inference.density import CHUNK, Target
 from isoflop.inference.mode import Mode
 
-PILOT_DRAWS = 200
+PILOT_DRAWS = 300
 """Draws a chain whose covariance becomes the mass matrix."""
 SPREAD = 1.5
 """Chains start this many posterior standard deviations about a mode: wider than the posterior, so
@@ -96,7 +96,7 @@ def _pooled_covariance(z: np.ndarray, prior: np.ndarray) -> np.ndarray:
     A few hundred draws tell every variance, but not the correlations of hundreds of dimensions.
     """
     flat = z.reshape(-1, z.shape[-1])
-    weight = 2.0 * flat.shape[1] / (2.0 * flat.shape[1] + len(flat))
+    weight = (2.0 * flat.shape[1] / (2.0 * flat.shape[1] + len(flat))) ** 2
     drawn = np.cov(flat.T).reshape(prior.shape)
     ratio = np.sqrt(np.diag(drawn) / np.diag(prior))
     return np.asarray((1.0 - weight) * drawn + weight * prior * np.outer(ratio, ratio))
