@@ -112,7 +112,8 @@ def lay_out(
     """The laboratory of a checked record table; its losses only locate the prior of the level."""
     groups = group_names(records)
     fall = np.full(len(groups), FALL)
-    runs = replace(run_data(records), fall=fall, kappa=np.exp(priors.log_kappa.location))
+    kappa = np.exp(priors.log_kappa.location) if law.errs else 0.0
+    runs = replace(run_data(records), fall=fall, kappa=np.array(kappa))
     dearest = records.sort_values("flops").groupby("group").tail(1).sort_values("group")
     grown = {name: dearest[name] * 10.0 ** (BEYOND / 2.0) for name in ("params", "samples")}
     grown |= {"unique_samples": grown["samples"], "flops": dearest["flops"] * 10.0**BEYOND}
