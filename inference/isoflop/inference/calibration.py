@@ -42,6 +42,7 @@ from isoflop.inference.priors import DEFAULT, Priors
 from isoflop.inference.ranks import rank_among
 from isoflop.inference.sampler import Lengths, sample
 from isoflop.inference.targets import padded_target, prior_draws
+from isoflop.inference.wander import held_at
 
 LENGTHS = Lengths(chains=3, draws=500)
 """How long to sample one replication: enough for `RANKED` draws that are about independent."""
@@ -113,7 +114,7 @@ def lay_out(
     groups = group_names(records)
     fall = np.full(len(groups), FALL)
     kappa = np.exp(priors.log_kappa.location) if law.errs else 0.0
-    runs = replace(run_data(records), fall=fall, kappa=np.array(kappa))
+    runs = held_at(replace(run_data(records), fall=fall), kappa)
     dearest = records.sort_values("flops").groupby("group").tail(1).sort_values("group")
     grown = {name: dearest[name] * 10.0 ** (BEYOND / 2.0) for name in ("params", "samples")}
     grown |= {"unique_samples": grown["samples"], "flops": dearest["flops"] * 10.0**BEYOND}

@@ -58,7 +58,8 @@ class Target:
         self.dimensions: int = flat.size
         self.held = self._mark(zeros, lambda name: name.endswith(held))
         self.noise = self._mark(zeros, lambda name: name == noise)
-        self.uneven = self._mark(zeros, lambda name: name == uneven)
+        self.free = ~(self.held | self.noise)
+        self.even = self.free & ~self._mark(zeros, lambda name: name == uneven)
         self._init, self._step = hmc(potential_fn_gen=lambda data: partial(self._potential, data))
         self.energy = jax.jit(lambda z, data: jax.value_and_grad(partial(self._potential, data))(z))
         self.constrain = jax.jit(jax.vmap(self._constrain, in_axes=(0, None)))

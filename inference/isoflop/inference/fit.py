@@ -135,7 +135,7 @@ def sample_law(
     data = run_data(records, ceiling=ceiling)
     target, filled = padded_target(data, law, priors, warmup=lengths.warmup)
     wander = learn_wander(target, filled, priors.log_kappa)
-    held = held_at(filled, wander.median if law.errs else 0.0)
+    held = held_at(filled, wander.within(law))
     mode = find_mode(target, held, seed=seed)
     drawn = sample(target, held, mode, lengths, seed=seed, tick=_counter(lengths, tick))
     kappa = wander.draws(lengths.chains * lengths.draws, seed=seed)

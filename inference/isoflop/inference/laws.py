@@ -34,7 +34,7 @@ jax.config.update("jax_enable_x64", True)
 NO_PENALTY = -300.0
 """log P where overfitting costs nothing."""
 LARGE = 300.0
-"""Logarithm beyond which a number counts as infinite; its square is still one."""
+"""Logarithm at which a number is cut off; its square is still finite."""
 KNOTS = 4
 """Knots of the law's own error within the runs of a group: about one a decade in most sweeps."""
 

@@ -49,15 +49,13 @@ def find_mode(target: Target, data: Any, *, starts: int = 4, seed: int = 0) -> M
     Height alone would choose a spike where the law passes exactly through some of the runs.
     """
     rng = np.random.default_rng(seed)
-    free = ~(target.held | target.noise)
-    even = free & ~target.uneven
-    first, variance = _quieten(target, data, np.zeros(target.dimensions))
-    found = [_peak(target, data, first.location, even, first)]
+    first, variance = _quieten(target, data)
+    found = [_peak(target, data, first.location, target.even, first)]
     for _ in range(starts - 1):
-        start = np.where(even, rng.normal(size=target.dimensions), first.location)
-        found.append(_peak(target, data, start, even))
+        start = np.where(target.even, rng.normal(size=target.dimensions), first.location)
+        found.append(_peak(target, data, start, target.even))
     found.sort(key=lambda peak: -peak.log_mass)
-    best = _released(target, data, found[0], free)
+    best = _released(target, data, found[0])
     covariance = best.covariance + np.diag(np.where(target.noise, variance, 0.0))
     kept = [one.location for one in found if one.log_mass > found[0].log_mass - NEGLIGIBLE]
     return Mode(best.location, covariance, np.array([best.location, *kept[1:]]))
@@ -69,14 +67,13 @@ def log_masses(target: Target, tables: Sequence[Any], *, middle: int) -> np.ndar
     The noise is that of the `middle` table; from there the mode is followed both ways. −∞ where a
     descent failed.
     """
-    even = ~(target.held | target.noise | target.uneven)
-    first, _ = _quieten(target, tables[middle], np.zeros(target.dimensions))
-    first = _peak(target, tables[middle], first.location, even, first)
+    first, _ = _quieten(target, tables[middle])
+    first = _peak(target, tables[middle], first.location, target.even, first)
     masses = np.full(len(tables), first.log_mass)
     for places in (range(middle + 1, len(tables)), range(middle - 1, -1, -1)):
         peak = first
         for i in places:
-            peak = _peak(target, tables[i], peak.location, even, peak)
+            peak = _peak(target, tables[i], peak.location, target.even, peak)
             masses[i] = peak.log_mass
     return masses
 
@@ -91,33 +88,32 @@ class _Peak:
     """Height and volume; −∞ where the descent did not converge."""
 
 
-def _quieten(target: Target, data: Any, start: np.ndarray) -> tuple[_Peak, float]:
+def _quieten(target: Target, data: Any) -> tuple[_Peak, float]:
     """Lower the noise from 1 until the mass falls; the best peak, and the variance of log noise.
 
     Each descent starts at the end of the one before, from where all is smooth to where the runs
     speak.
     """
-    free = ~(target.held | target.noise)
-    even = free & ~target.uneven
+    centre = np.zeros(target.dimensions)
     if not target.noise.any():
-        return _peak(target, data, start, free), 0.0
+        return _peak(target, data, centre, target.free), 0.0
     peaks: list[_Peak] = []
     for log_noise in np.arange(0.0, NOISE_FLOOR, -NOISE_STEP):
         near = peaks[-1] if peaks else None
-        at = np.where(target.noise, log_noise, near.location if near else start)
-        peaks.append(_peak(target, data, at, even, near))
+        at = np.where(target.noise, log_noise, near.location if near else centre)
+        peaks.append(_peak(target, data, at, target.even, near))
         best = int(np.argmax([peak.log_mass for peak in peaks]))
         if len(peaks) - best > 2:
             break
     shift, variance = _parabola([peak.log_mass for peak in peaks[max(best - 1, 0) : best + 2]])
     at = peaks[best].location - shift * NOISE_STEP * target.noise
-    quiet = _peak(target, data, at, even, peaks[best])
-    return _released(target, data, quiet, free), variance * NOISE_STEP**2
+    quiet = _peak(target, data, at, target.even, peaks[best])
+    return _released(target, data, quiet), variance * NOISE_STEP**2
 
 
-def _released(target: Target, data: Any, peak: _Peak, free: np.ndarray) -> _Peak:
+def _released(target: Target, data: Any, peak: _Peak) -> _Peak:
     """The peak with the unevenness of the noise free too, unless that leads into a spike."""
-    found = _peak(target, data, peak.location, free, peak)
+    found = _peak(target, data, peak.location, target.free, peak)
     return found if np.isfinite(found.log_mass) else peak
 
 

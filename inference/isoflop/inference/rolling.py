@@ -89,7 +89,7 @@ def _errors(
 ) -> pd.DataFrame:
     data, groups = run_data(cheap, ceiling=ceiling), group_names(cheap)
     target, padded = padded_target(data, law, priors)
-    held = held_at(padded, wander.median if law.errs else 0.0)
+    held = held_at(padded, wander.within(law))
     mode = find_mode(target, held, starts=1)
     draws = laplace_draws(target, held, mode, DRAWS, seed=seed)
     draws |= {"kappa": wander.draws(DRAWS, seed=seed)}

@@ -13,6 +13,7 @@ import numpy as np
 from scipy.interpolate import PchipInterpolator
 
 from isoflop.inference.density import Target
+from isoflop.inference.laws import Law
 from isoflop.inference.mode import log_masses
 from isoflop.inference.model import RunData
 from isoflop.inference.priors import Normal
@@ -36,6 +37,10 @@ class Wander:
     def median(self) -> float:
         """Median of κ."""
         return float(np.exp(np.interp(0.5, self._cumulative(), self.log_kappa)))
+
+    def within(self, law: Law) -> float:
+        """κ at which a fit holds the walk within the runs: 0 for a law taken at its word."""
+        return self.median if law.errs else 0.0
 
     def draws(self, count: int, *, seed: int) -> np.ndarray:
         """Draws of κ, shape (count,)."""
