@@ -24,6 +24,7 @@ def test_many_groups_determine_kappa() -> None:
         found = learn_wander(target, filled, DEFAULT.log_kappa)
         low, high = np.quantile(found.draws(4000, seed=0), (0.005, 0.995))
         assert low < kappa < high
+        assert np.log(high / low) < 1.2
         assert found.median == pytest.approx(np.median(found.draws(4000, seed=0)), rel=0.05)
 
 

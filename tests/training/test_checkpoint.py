@@ -29,17 +29,14 @@ RUN = RunConfig(
     validation_samples=300,
 )
 SCRIPT = """
-import sys
-from dataclasses import replace
 from pathlib import Path
 import torch
-sys.path.insert(0, {tests!r})
-from test_checkpoint import RUN
+from isoflop.training.config import RunConfig
 from isoflop.training.jets.batches import open_splits
 from isoflop.training.loop import train
 torch.set_num_threads(1)
 train(
-    replace(RUN, epochs={epochs}), open_splits({data!r}), device="cpu",
+    {config!r}, open_splits({data!r}), device="cpu",
     checkpoint=Path({checkpoint!r}), save_every=0.0,
 )
 """
@@ -68,16 +65,11 @@ def test_a_run_killed_at_random_moments_ends_in_the_same_numbers(
     splits: Splits, jet_folder: Path, tmp_path: Path, epochs: int
 ) -> None:
     checkpoint = tmp_path / "run.checkpoint"
-    script = SCRIPT.format(
-        tests=str(Path(__file__).parent),
-        data=str(jet_folder),
-        checkpoint=str(checkpoint),
-        epochs=epochs,
-    )
+    config = replace(RUN, epochs=epochs)
+    script = SCRIPT.format(config=config, data=str(jet_folder), checkpoint=str(checkpoint))
     moments = np.random.default_rng(epochs).uniform(0.0, 0.1, 3)
     killed = [kill_in_the_middle(script, checkpoint, float(seconds)) for seconds in moments]
     assert killed[0]
-    config = replace(RUN, epochs=epochs)
     resumed = train(config, splits, device="cpu", checkpoint=checkpoint, save_every=0.0)
     assert numbers(resumed) == numbers(train(config, splits, device="cpu"))
     # What a kill leaves behind is a whole checkpoint and at most the next one in the making.
