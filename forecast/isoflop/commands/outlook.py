@@ -1,0 +1,95 @@
+"""`isoflop forecast`: what a budget that nobody has spent would buy."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from isoflop.commands.options import (
+    Figure,
+    Json,
+    PosteriorPath,
+    Quiet,
+    Strict,
+    stop_if_untrusted,
+    write_text,
+)
+from isoflop.terminal import note, print_forecast
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+def forecast(
+    path: PosteriorPath,
+    budget: Annotated[
+        list[str] | None, typer.Option(help="Compute, as 1e21, '3 EFLOP' or '100 GPU-h'.")
+    ] = None,
+    params: Annotated[float | None, typer.Option(help="N, instead of a budget.")] = None,
+    unique: Annotated[
+        float | None, typer.Option(help="U, distinct samples, with --params.")
+    ] = None,
+    epochs: Annotated[float, typer.Option(help="Passes over them, with --params.")] = 1.0,
+    unique_cap: Annotated[
+        float | None, typer.Option(help="Distinct samples there are; beyond it data repeat.")
+    ] = None,
+    speed: Annotated[
+        str | None, typer.Option(help="What one GPU sustains, as '4e14' or '400 TFLOP/s'.")
+    ] = None,
+    group: Annotated[list[str] | None, typer.Option(help="Only these groups.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the run-to-run scatter.")] = 0,
+    json_out: Json = "",
+    csv_out: Annotated[str, typer.Option("--csv", metavar="FILE", help="Write CSV.")] = "",
+    strict: Strict = False,
+    figure: Figure = "",
+    quiet: Quiet = False,
+) -> None:
+    """Forecast the loss and the compute-optimal plan at budgets nobody has spent.
+
+    Example: isoflop forecast posterior.nc --budget 1e15 --json -
+    """
+    from isoflop.forecast.budget import parse_budget, parse_speed
+
+    sustained = parse_speed(speed) if speed else None
+    budgets = [parse_budget(text, flops_per_second=sustained) for text in budget or []]
+    if bool(budgets) == (params is not None):
+        raise ValueError("give either --budget, or --params with --unique (and --epochs)")
+    if params is not None and unique is None:
+        raise ValueError("--params needs --unique, the number of distinct samples")
+    from isoflop.forecast import table
+    from isoflop.inference.posterior import load
+
+    posterior = load(path)
+    if params is not None and unique is not None:
+        rows = table.forecast_point(
+            posterior, params, unique_samples=unique, epochs=epochs, groups=group, seed=seed
+        )
+    else:
+        rows = []
+        for flops in budgets:
+            rows += table.forecast_budget(
+                posterior, flops, groups=group, unique_cap=unique_cap, seed=seed
+            )
+    write_text(table.to_json(rows), json_out)
+    if csv_out:
+        table.write_csv(rows, csv_out)
+    if not quiet and json_out != "-":
+        print_forecast(posterior, table.to_intervals(rows))
+    if figure:
+        _draw_forecast(posterior, [row.budget_flops for row in rows], group, figure)
+    farthest = max(row.extrapolation_decades for row in rows)
+    if not quiet:
+        from isoflop.inference.verdict import sentence
+
+        note(sentence(posterior, decades=farthest))
+    stop_if_untrusted(posterior, farthest, strict)
+
+
+def _draw_forecast(
+    posterior: "xr.DataTree", budgets: list[float], groups: list[str] | None, out: str
+) -> None:
+    from isoflop.forecast.fans import forecast_curves
+    from isoflop.forecast.figures import forecast_figure, save_figure
+
+    curves = forecast_curves(posterior, sorted(set(budgets)), groups=groups)
+    save_figure(forecast_figure(curves), out)
+    note(f"figure in {out}")
