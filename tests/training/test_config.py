@@ -140,3 +140,23 @@ def test_missing_grid_file_is_named(tmp_path: Path) -> None:
 def test_grid_file_that_is_not_toml_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"grid.toml: not a TOML file \("):
         grid(write(tmp_path, "width = = 3"))
+
+
+def test_cuts_are_lists_that_are_not_crossed(tmp_path: Path) -> None:
+    text = GRID.replace("depth = 1\n", "depth = 1\nefficiencies = [0.3, 0.7]\nrejections = [50]\n")
+    runs = grid(write(tmp_path, text)).runs
+    assert len(runs) == len(grid(write(tmp_path, GRID)).runs)
+    assert {run.efficiencies for run in runs} == {(0.3, 0.7)}
+    assert {run.rejections for run in runs} == {(50,)}
+
+
+def test_impossible_cuts_are_named(tmp_path: Path) -> None:
+    text = GRID.replace("depth = 1\n", "depth = 1\nefficiencies = [1.2]\nrejections = [0.5]\n")
+    with pytest.raises(ValueError) as caught:
+        grid(write(tmp_path, text))
+    assert "efficiencies must be a list of shares below 1, is (1.2,)" in str(caught.value)
+    assert "rejections must be a list of numbers above 1, is (0.5,)" in str(caught.value)
+
+
+def test_settings_at_their_default_do_not_enter_the_id() -> None:
+    assert replace(RUN, warmup=0.1).run_id == RUN.run_id != replace(RUN, warmup=0.2).run_id

@@ -148,8 +148,23 @@ def test_curve_ends_at_the_last_jet(splits: Splits) -> None:
 
 def test_working_points_are_measured_for_every_signal(splits: Splits) -> None:
     rows = train(RUN, splits, device="cpu").working_points
-    assert [row.signal for row in rows] == list(CLASSES[1:])
+    assert list(dict.fromkeys(row.signal for row in rows)) == list(CLASSES[1:])
     assert {row.n_background for row in rows} == {30}
+
+
+def test_test_jets_judge_where_they_are_asked_for(splits: Splits) -> None:
+    config = replace(RUN, test_samples=200, rejections=(5.0,))
+    tested = Splits(splits.train, splits.validation, test=splits.train)
+    result = train(config, tested, device="cpu")
+    assert {row.n_background for row in result.working_points} == {20}
+    assert {row.rejection for row in result.working_points if row.rejection} == {5.0}
+    judged, unjudged = result.record.loss, train(RUN, splits, device="cpu").record.loss
+    assert judged is not None and unjudged is not None and judged < unjudged  # jets it has seen
+
+
+def test_test_jets_that_were_not_opened_are_said(splits: Splits) -> None:
+    with pytest.raises(ValueError, match="test_samples is 200 and no test jets were opened"):
+        train(replace(RUN, test_samples=200), splits, device="cpu")
 
 
 def test_schedule_warms_up_then_falls_to_zero() -> None:

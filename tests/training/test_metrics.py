@@ -35,7 +35,7 @@ def test_accuracy_is_the_share_of_right_answers() -> None:
 
 def test_working_points_equal_a_brute_force_count() -> None:
     probability = np.exp(LOGITS.astype(float))
-    rows = working_points(LOGITS, LABEL, run_id="a")
+    rows = working_points(LOGITS, LABEL, run_id="a", rejections=())
     assert [row.signal for row in rows] == list(CLASSES[1:])
     for index, row in enumerate(rows, start=1):
         score = probability[:, index] / (probability[:, index] + probability[:, 0])
@@ -47,9 +47,23 @@ def test_working_points_equal_a_brute_force_count() -> None:
 
 
 def test_leptonic_decays_have_their_own_efficiencies() -> None:
-    efficiency = {row.signal: row.efficiency for row in working_points(LOGITS, LABEL, run_id="a")}
+    rows = working_points(LOGITS, LABEL, run_id="a", rejections=())
     special = {"Hqql": 0.99, "Tbl": 0.995}
-    assert efficiency == {name: special.get(name, 0.5) for name in CLASSES[1:]}
+    assert {r.signal: r.efficiency for r in rows} == {s: special.get(s, 0.5) for s in CLASSES[1:]}
+
+
+def test_cuts_on_the_background_keep_one_jet_in_the_rejection() -> None:
+    rows = working_points(LOGITS, LABEL, run_id="a", rejections=(10.0,))
+    for row in (row for row in rows if row.rejection):
+        assert row.n_background_passed == np.ceil(row.n_background / 10)
+        assert row.n_signal_passed == round(row.efficiency * row.n_signal)
+        assert row.efficiency > 0.1  # better than chance
+
+
+def test_other_efficiencies_are_counted_on_request() -> None:
+    rows = working_points(LOGITS, LABEL, run_id="a", efficiencies=(0.8,), rejections=())
+    hbb = {row.efficiency: row.n_background_passed for row in rows[:2]}
+    assert set(hbb) == {0.5, 0.8} and hbb[0.8] > hbb[0.5]
 
 
 @pytest.mark.parametrize(("efficiency", "count", "kept"), [(0.5, 10, 5), (0.995, 1000, 995)])
@@ -63,5 +77,5 @@ def test_saturated_probabilities_keep_their_order() -> None:
     logits[:10, 1] = 60 + np.arange(10)  # Hbb; 1 - p is below double precision
     logits[10:, 1] = 55 + np.arange(10)  # QCD
     label = np.repeat([1, 0], 10)
-    (row,) = working_points(logits, label, run_id="a")
+    (row,) = working_points(logits, label, run_id="a", rejections=())
     assert row.n_background_passed == 0

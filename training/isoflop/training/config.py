@@ -12,6 +12,7 @@ from typing import Any
 
 from isoflop.training.counting import count_parameters, law_flops
 from isoflop.training.jets.features import FEATURE_SETS
+from isoflop.training.metrics import REJECTIONS
 from isoflop.training.models import POOLS, Pool, TransformerConfig
 from isoflop.training.rates import batch_size_rule, learning_rate_rule
 
@@ -56,6 +57,12 @@ class RunConfig:
     """Validation jets that choose the checkpoint of a run over repeated data."""
     validation_samples: int = 50_000
     """Other validation jets, the same for every run, that give the recorded loss."""
+    test_samples: int = 0
+    """Test jets that give the recorded loss instead, if any."""
+    efficiencies: tuple[float, ...] = ()
+    """Signal efficiencies to count the background at, besides the convention's."""
+    rejections: tuple[float, ...] = REJECTIONS
+    """Background rejections to count the signal at."""
 
     @property
     def group(self) -> str:
@@ -104,9 +111,14 @@ class RunConfig:
 
     @property
     def run_id(self) -> str:
-        """Short hash of all that decides the outcome; the name of the study does not."""
-        settled = {**asdict(self), "batch_size": self.batch, "learning_rate": self.rate}
-        del settled["study"]
+        """Short hash of all that decides the outcome; the name of the study does not.
+
+        Settings at their default are left out, so that a new setting renames no run.
+        """
+        usual = {item.name: item.default for item in fields(self)}
+        settled = {name: value for name, value in asdict(self).items() if value != usual[name]}
+        settled |= {"batch_size": self.batch, "learning_rate": self.rate}
+        settled.pop("study", None)
         return hashlib.sha256(json.dumps(settled, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -123,7 +135,8 @@ class Grid:
 def grid(path: str | Path) -> Grid:
     """Read a grid from TOML: settings for all runs, then `[[grid]]` tables whose lists are crossed.
 
-    `data` is a folder, relative to the file. `max_flops` in a table leaves out the runs above that
+    `data` is a folder, relative to the file. Of the settings only `efficiencies` and `rejections`
+    are lists themselves and are not crossed. `max_flops` in a table leaves out the runs above that
     many FLOP (6 N D T with T = `particles`). Raises one `ValueError` that names every fault.
     """
     source = Path(path)
@@ -139,6 +152,7 @@ def grid(path: str | Path) -> Grid:
         faults.append(f"data must be a folder, is {data!r}")
     for number, table in enumerate(tables, start=1):
         settings = {**content, **table}
+        settings |= {name: tuple(v) for name in _CUTS if isinstance(v := settings.get(name), list)}
         cap = settings.pop("max_flops", math.inf)
         found = _faults(settings, cap)
         faults += [f"[[grid]] {number}: {fault}" for fault in found]
@@ -181,6 +195,10 @@ def _between(low: int, high: int) -> _Rule:
     return _Rule(int, lambda value: low <= value <= high, f"a whole number from {low} to {high}")
 
 
+def _all(holds: Callable[[float], bool]) -> Callable[[Any], bool]:
+    return lambda values: all(isinstance(value, int | float) and holds(value) for value in values)
+
+
 _RULES: dict[str, _Rule] = {
     "study": _Rule(str, lambda value: True, "text"),
     "dataset": _Rule(str, lambda value: True, "text"),
@@ -202,7 +220,11 @@ _RULES: dict[str, _Rule] = {
     "patience": _between(1, 10**6),
     "stopping_samples": _between(10, 10**12),
     "validation_samples": _between(10, 10**12),
+    "test_samples": _between(0, 10**12),
+    "efficiencies": _Rule(tuple, _all(lambda value: 0 < value < 1), "a list of shares below 1"),
+    "rejections": _Rule(tuple, _all(lambda value: value > 1), "a list of numbers above 1"),
 }
+_CUTS = ("efficiencies", "rejections")
 
 
 def _faults(settings: Mapping[str, Any], cap: Any) -> list[str]:

@@ -73,13 +73,15 @@ def train(
     started = time.perf_counter()
     place = pick_device(device)
 
-    # The data. Validation jets are the same for all runs of a study, so their draw has no seed.
+    # The data. Jets that judge are the same for all runs of a study, so their draw has no seed.
     training_set = open_set(data.train, config.features, config.particles)
     validation_set = open_set(data.validation, config.features, config.particles)
     unique = balanced_subset(data.train.label, config.unique_samples, seed=config.seed)
-    held_out = config.stopping_samples + config.validation_samples
-    chosen = balanced_subset(data.validation.label, held_out, seed=0)
-    stopping, validation = np.split(chosen, [config.stopping_samples])
+    stopping, judges = judging_rows(config, data)
+    judging_set = validation_set
+    if config.test_samples:
+        assert data.test is not None
+        judging_set = open_set(data.test, config.features, config.particles)
 
     # The network and its optimiser.
     torch.manual_seed(config.seed)
@@ -145,7 +147,7 @@ def train(
     if config.epochs > 1 and not diverged:
         model.load_state_dict(kept)
         seen = state.kept_seen
-    scores, truth = predict(model, validation_set, validation, device=place)
+    scores, truth = predict(model, judging_set, judges, device=place)
     measured = evaluate(scores, truth)
     diverged = diverged or not math.isfinite(measured.loss)
     overfits = state.last_loss > (1 + OVERFITTING_MARGIN) * state.best_loss
@@ -180,8 +182,31 @@ def train(
         device=place.type,
         commit=f"isoflop {version('isoflop')}",
     )
-    points = [] if diverged else working_points(scores, truth, run_id=config.run_id)
+    cuts = {"efficiencies": config.efficiencies, "rejections": config.rejections}
+    points = [] if diverged else working_points(scores, truth, run_id=config.run_id, **cuts)
     return TrainResult(record, tuple(points), tuple(state.curve))
+
+
+def judging_rows(config: RunConfig, data: Splits) -> tuple[IntArray, IntArray]:
+    """Jets that choose the checkpoint, from the validation set, and jets that give the loss.
+
+    The latter are other validation jets, or test jets where `config` asks for them. `ValueError`
+    where there are too few.
+    """
+    stopping, validation, test = (
+        config.stopping_samples,
+        config.validation_samples,
+        config.test_samples,
+    )
+    if test:
+        if data.test is None:
+            raise ValueError(f"test_samples is {test} and no test jets were opened")
+        return (
+            balanced_subset(data.validation.label, stopping, seed=0),
+            balanced_subset(data.test.label, test, seed=0),
+        )
+    chosen = balanced_subset(data.validation.label, stopping + validation, seed=0)
+    return chosen[:stopping], chosen[stopping:]
 
 
 def schedule(step: int, steps: int, *, warmup: float) -> float:

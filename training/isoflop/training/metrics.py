@@ -1,5 +1,6 @@
-"""What a trained network is worth: loss with its error, accuracy, background counts at cuts."""
+"""What a trained network is worth: loss with its error, accuracy, counts of jets above cuts."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,7 @@ IntArray = npt.NDArray[np.int64]
 # JetClass convention (arXiv:2202.03772): 50 %, tighter classes at higher efficiency.
 EFFICIENCY = {"Hqql": 0.99, "Tbl": 0.995}
 _USUAL_EFFICIENCY = 0.5
+REJECTIONS = (10.0, 100.0)
 
 
 @dataclass(frozen=True)
@@ -44,34 +46,57 @@ def evaluate(logits: FloatArray, label: IntArray) -> Metrics:
     )
 
 
-def working_points(logits: FloatArray, label: IntArray, *, run_id: str) -> list[WorkingPoint]:
-    """QCD jets that pass at fixed signal efficiency, one row per signal class with jets in it.
+def working_points(
+    logits: FloatArray,
+    label: IntArray,
+    *,
+    run_id: str,
+    efficiencies: Sequence[float] = (),
+    rejections: Sequence[float] = REJECTIONS,
+) -> list[WorkingPoint]:
+    """Signal and QCD jets above cuts, for each signal class with jets in it.
 
-    The discriminant of signal s is p_s / (p_s + p_QCD); it rises with log p_s - log p_QCD, which
-    is cut on because it does not saturate.
+    Cuts keep the signal efficiency of the convention and the `efficiencies` given besides, or one
+    QCD jet in each of `rejections`. The discriminant of signal s is p_s / (p_s + p_QCD); it rises
+    with log p_s - log p_QCD, which is cut on because it does not saturate.
     """
     log_p = log_probabilities(logits)
     rows = []
     for index, signal in enumerate(CLASSES[1:], start=1):
         score = log_p[:, index] - log_p[:, 0]
-        efficiency = EFFICIENCY.get(signal, _USUAL_EFFICIENCY)
         in_signal, background = score[label == index], score[label == 0]
-        if len(in_signal) and len(background):
-            cut = efficiency_cut(in_signal, efficiency)
+        if not (len(in_signal) and len(background)):
+            continue
+        shares = dict.fromkeys((EFFICIENCY.get(signal, _USUAL_EFFICIENCY), *efficiencies))
+        for share, factor in (*((s, None) for s in shares), *((None, x) for x in rejections)):
+            cut = _cut(in_signal, background, share, factor)
+            passed = int((in_signal >= cut).sum())
             rows.append(
                 WorkingPoint(
                     run_id=run_id,
                     signal=signal,
-                    efficiency=efficiency,
+                    efficiency=share or passed / len(in_signal),
                     n_signal=len(in_signal),
                     n_background=len(background),
                     n_background_passed=int((background >= cut).sum()),
+                    n_signal_passed=passed,
+                    rejection=factor,
                 )
             )
     return rows
 
 
+def _cut(
+    signal: FloatArray, background: FloatArray, share: float | None, rejection: float | None
+) -> float:
+    """The cut that keeps a share of the signal, or else one background jet in `rejection`."""
+    if share is not None:
+        return efficiency_cut(signal, share)
+    assert rejection is not None
+    return efficiency_cut(background, 1 / rejection)
+
+
 def efficiency_cut(score: FloatArray, efficiency: float) -> float:
-    """The highest cut that at least a share `efficiency` of the signal scores reach."""
+    """The highest cut that at least a share `efficiency` of the scores reach."""
     kept = int(np.ceil(efficiency * len(score) - 1e-9))  # 0.995 * 1000 must stay 995
     return float(np.sort(score)[len(score) - kept])

@@ -4,8 +4,8 @@ Three tables, each described by a frozen dataclass whose fields carry unit and m
 schemas, the defaults and the checks are derived from them:
 
 * `RunRecord` — what was trained, on how much, to which loss;
-* `WorkingPoint` — background counts at fixed signal efficiency, so that a rejection keeps its
-  Poisson error;
+* `WorkingPoint` — signal and background counts above a cut, so that a rejection keeps its Poisson
+  error;
 * `CurvePoint` — the loss along the training.
 
 CSV and Parquet are read alike. Of a CSV only `params`, `samples` and `loss` are required.
@@ -81,18 +81,21 @@ class RunRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class WorkingPoint:
-    """Background counted at a fixed signal efficiency (schema `isoflop.working_point/1`).
+    """Jets counted above a cut on the discriminant (schema `isoflop.working_point/1`).
 
-    The rejection is n_background / n_background_passed and is never stored: it would lose its
-    error. Zero passed jets are a lower limit.
+    The cut is set on the signal, to keep the share `efficiency` of it, or on the background, to
+    keep one in `rejection`. The counts that result carry their error; a rejection from none passed
+    is a lower limit.
     """
 
     run_id: str = _column("", "the run this was measured on")
     signal: str = _column("", "signal class, for example Hbb")
-    efficiency: float = _column("", "signal efficiency at the cut")
+    efficiency: float = _column("", "share of the signal that the cut was set to, or keeps")
     n_signal: int = _column("jet", "signal jets tested")
     n_background: int = _column("jet", "background jets tested")
     n_background_passed: int = _column("jet", "background jets above the cut")
+    n_signal_passed: int | None = _column("jet", "signal jets above the cut", None)
+    rejection: float | None = _column("", "rejection that set the cut; none: efficiency did", None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,10 +237,11 @@ def _read_side_table(path: str | Path, name: str, record: type) -> pd.DataFrame:
     if not source.is_file():
         raise FileNotFoundError(f"no {name} beside the run records at {path}")
     frame = _read_table(source, _SCHEMA_OF[record])
-    missing = [item.name for item in fields(record) if item.name not in frame]
+    absent = [item for item in fields(record) if item.name not in frame]
+    missing = [item.name for item in absent if item.default is MISSING]
     if missing:
         raise ValueError(f"{source}: missing column(s) {', '.join(missing)}")
-    return frame
+    return frame.assign(**{item.name: np.nan for item in absent})
 
 
 def _renamed(frame: pd.DataFrame, rename: Mapping[str, str], source: Path) -> pd.DataFrame:

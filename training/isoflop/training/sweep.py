@@ -85,7 +85,7 @@ def train_grid(
     parts.mkdir(parents=True, exist_ok=True)
     samples = 0.0
     if todo:
-        splits = open_splits(folder)
+        splits = open_splits(folder, test=any(run.test_samples for run in todo))
         check_enough(todo, splits)
         workers = workers or default_workers()
         samples = _train_all(todo, splits, parts, workers=workers, quiet=quiet)
@@ -103,22 +103,30 @@ def cost(run: RunConfig) -> float:
     """Expected work of a run in FLOP, validation included; sets the order and the time left."""
     each = forward_flops(run.network, run.particles) + _OVERHEAD * run.particles
     checks = run.epochs * run.stopping_samples if run.epochs > 1 else 0
-    return each * (3 * run.samples + checks + run.validation_samples)
+    judged = run.test_samples or run.validation_samples
+    return each * (3 * run.samples + checks + judged)
 
 
 def check_enough(runs: Sequence[RunConfig], data: Splits) -> None:
     """Build the feature tables, and raise `ValueError` where jets are too few."""
+    asked = {
+        "train": (data.train, max(run.unique_samples for run in runs)),
+        "val": (data.validation, max(map(_validation_jets, runs))),
+    }
+    if data.test is not None:
+        asked["test"] = data.test, max(run.test_samples for run in runs)
     for features in sorted({run.features for run in runs}):
-        open_set(data.train, features, 1)
-        open_set(data.validation, features, 1)
-    for split, jets, asked in (
-        ("train", data.train, max(run.unique_samples for run in runs)),
-        ("val", data.validation, max(r.stopping_samples + r.validation_samples for r in runs)),
-    ):
+        for jets, _ in asked.values():
+            open_set(jets, features, 1)
+    for split, (jets, most) in asked.items():
         try:
-            balanced_subset(jets.label, asked, seed=0)
+            balanced_subset(jets.label, most, seed=0)
         except ValueError as error:
             raise ValueError(f"split {split}: {error}") from error
+
+
+def _validation_jets(run: RunConfig) -> int:
+    return run.stopping_samples + (0 if run.test_samples else run.validation_samples)
 
 
 def merge_parts(out: str | Path, run_ids: Sequence[str]) -> None:
@@ -133,7 +141,8 @@ def _train_all(
 ) -> float:
     """Train the runs on a pool of processes; return the jets seen."""
     samples, work, done = 0.0, sum(map(cost, todo)), 0.0
-    caches = data.train.folder, data.validation.folder  # files that appear later change nothing
+    test = data.test.folder if data.test else None
+    caches = data.train.folder, data.validation.folder, test  # later files change nothing
     started = time.perf_counter()
     context = multiprocessing.get_context("spawn")  # fork does not go with torch's threads
     with (
@@ -179,9 +188,11 @@ def _start_worker() -> None:
     end_with_parent()
 
 
-def _train_one(run: RunConfig, caches: tuple[Path, Path], parts: Path) -> float:
+def _train_one(run: RunConfig, caches: tuple[Path, Path, Path | None], parts: Path) -> float:
     checkpoint = parts / f".{run.run_id}.checkpoint"
-    result = train(run, Splits(*map(load_cache, caches)), checkpoint=checkpoint)
+    seen, validation, test = caches
+    splits = Splits(load_cache(seen), load_cache(validation), load_cache(test) if test else None)
+    result = train(run, splits, checkpoint=checkpoint)
     write_part(parts / run.run_id, result)
     checkpoint.unlink(missing_ok=True)
     return result.record.samples

@@ -33,6 +33,8 @@ class Splits:
     """Training jets."""
     validation: Jets
     """Validation jets: for early stopping and for the final loss, each its own part."""
+    test: Jets | None = None
+    """Test jets, where runs are judged by them."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +75,11 @@ class JetSet:
         return start, count
 
 
-def open_splits(data: str | Path) -> Splits:
-    """Open the training and validation jets of a folder of ROOT files."""
-    return Splits(open_jets(data, "train"), open_jets(data, "val"))
+def open_splits(data: str | Path, *, test: bool = False) -> Splits:
+    """Open the training and validation jets of a folder of ROOT files, and test jets if asked."""
+    return Splits(
+        open_jets(data, "train"), open_jets(data, "val"), open_jets(data, "test") if test else None
+    )
 
 
 def open_set(jets: Jets, features: str, particles: int) -> JetSet:
