@@ -2,10 +2,10 @@
 
     isoflop train studies/jets/rates.toml -o rates/
     python studies/jets/rates.py rates/     # rewrites rates.csv from the runs, then fits
-    python studies/jets/rates.py            # fits the committed rates.csv
+    python studies/jets/rates.py            # fits the committed rates.csv and draws rates.png
 
-The loss near its minimum is a parabola in log rate. The constants that this prints stand in
-`isoflop.training.rates`.
+The loss near its minimum is a parabola in log rate. `isoflop.training.rates` has the rule and the
+constants of this fit beside it.
 """
 
 import sys
@@ -13,8 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
-from isoflop.training.rates import REFERENCE_STEPS, REFERENCE_WIDTH
+from isoflop.forecast.figures import save_figure
+from isoflop.training.rates import REFERENCE_STEPS, REFERENCE_WIDTH, learning_rate_rule
 from isoflop.training.records import read_records
 
 TABLE = Path(__file__).with_name("rates.csv")
@@ -26,8 +28,14 @@ def write_table(runs: str) -> None:
     frame = read_records(runs).dropna(subset="loss")
     frame["width"] = frame["architecture"].str.extract(r"width=(\d+)").astype(int)
     frame["steps"] = np.ceil(frame["samples"] / frame["batch_size"]).astype(int)
-    columns = [*CELL, "learning_rate", "seed", "loss", "loss_stderr"]
+    frame["part"] = np.where(is_later(frame), "test", "fit")
+    columns = [*CELL, "learning_rate", "seed", "loss", "loss_stderr", "part"]
     frame[columns].sort_values(columns[:6]).round(5).to_csv(TABLE, index=False)
+
+
+def is_later(frame: pd.DataFrame) -> "pd.Series[bool]":
+    """The runs made after the rule, to test it."""
+    return (frame["width"] == 64) | ((frame["width"] == 128) & (frame["samples"] >= 16_000))
 
 
 def best_rate(cell: pd.DataFrame) -> float:
@@ -62,7 +70,34 @@ def fit(table: pd.DataFrame) -> pd.DataFrame:
     return best
 
 
+def draw(table: pd.DataFrame) -> None:
+    """Loss against rate, a panel a width, a line a number of jets; dashed: the rule's rate."""
+    widths = sorted(table["width"].unique())
+    figure = Figure(figsize=(3.2 * len(widths), 3.4), layout="constrained")
+    axes = figure.subplots(1, len(widths), sharey=True)
+    colours = {samples: f"C{i}" for i, samples in enumerate(sorted(table["samples"].unique()))}
+    for ax, width in zip(axes, widths, strict=True):
+        cells = table[table["width"] == width].groupby(["samples", "steps"])
+        for (samples, steps), cell in cells:
+            colour = colours[samples]
+            mean = cell.groupby("learning_rate")["loss"].mean()
+            ax.plot(mean.index, mean, color=colour, lw=1, label=f"{samples // 1000}k jets")
+            ax.plot(cell["learning_rate"], cell["loss"], ".", color=colour, ms=5)
+            ax.axvline(learning_rate_rule(width, steps), color=colour, ls="--", lw=0.8)
+        ax.set_title(f"width {width}", fontsize=10)
+        ax.set_xscale("log")
+        ax.set_xlabel(r"peak learning rate $\eta$")
+    axes[0].set_ylabel("validation loss $L$ [nat]")
+    lines, labels = axes[0].get_legend_handles_labels()
+    figure.legend(lines, labels, loc="outside right center", fontsize=8, frameon=False)
+    save_figure(figure, TABLE.with_suffix(".png"))
+
+
 if __name__ == "__main__":
     if len(sys.argv) > 1:
         write_table(sys.argv[1])
-    print(fit(pd.read_csv(TABLE)).to_string(index=False))
+    runs = pd.read_csv(TABLE)
+    for part in ("fit", "test"):
+        print(f"runs to {part}:")
+        print(fit(runs[runs["part"] == part]).to_string(index=False))
+    draw(runs)
