@@ -62,7 +62,7 @@ def working_points(posterior: xr.DataTree, kind: str, group: str) -> tuple[str, 
     dataset = _dataset(posterior, kind)
     if dataset is None or group not in dataset["group"].values:
         return ()
-    return tuple(map(str, dataset["point"].values))
+    return tuple(map(str, dataset["signal"].values))
 
 
 def link_draws(posterior: xr.DataTree, group: str, point: str, *, kind: str) -> LinkDraws:
@@ -75,7 +75,7 @@ def link_draws(posterior: xr.DataTree, group: str, point: str, *, kind: str) -> 
             f"no working points at fixed {fixed}; measure them (column `{column}` of "
             "working_points.parquet) and fit again"
         )
-    names = tuple(map(str, dataset["point"].values))
+    names = tuple(map(str, dataset["signal"].values))
     if point not in names:
         raise ValueError(
             f"signal {point!r} has no working points at fixed {fixed}; the records have "
