@@ -13,7 +13,7 @@ from scipy.special import expit, logit
 
 from isoflop.forecast.allocate import best_plan
 from isoflop.forecast.budget import parse_budget
-from isoflop.forecast.predict import Draws, group_draws, loss_draws
+from isoflop.forecast.predict import Draws, group_draws, group_names, loss_draws
 from isoflop.forecast.rejection import link_draws, rejection_draws, working_points
 from isoflop.forecast.scenario import DEAREST
 from isoflop.forecast.significance import Scenario, gain
@@ -82,6 +82,18 @@ def outcome_draws(
         worth = _scenario_draws(posterior, group, loss, scenario, seed)
         found |= {name: worth[name] for name in wanted}
     return found
+
+
+def missing_link(posterior: xr.DataTree, scenario: Scenario) -> str:
+    """Why the quantities of a scenario cannot be computed in any group; empty if they can."""
+    groups = group_names(posterior)
+    if any(scenario.signal in working_points(posterior, "efficiency", name) for name in groups):
+        return ""
+    try:
+        link_draws(posterior, groups[0], scenario.signal, kind="efficiency")
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def _scenario_draws(

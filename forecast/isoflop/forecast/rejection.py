@@ -23,7 +23,7 @@ class LinkDraws:
 
     kind: str
     """`rejection` or `efficiency`."""
-    point: str
+    signal: str
     """Name of the working point, as `Hbb`."""
     at: float
     """What is held fixed: the signal efficiency, or the background rejection."""
@@ -49,7 +49,7 @@ class LinkDraws:
 
     def deviation(self, loss: np.ndarray, *, seed: int) -> np.ndarray:
         """What a new tagger adds to `mean`, shape of `loss`."""
-        own = zlib.crc32(f"{self.kind}:{self.point}".encode())
+        own = zlib.crc32(f"{self.kind}:{self.signal}".encode())
         step = np.random.default_rng([seed, own]).standard_normal(len(self.level))
         scale = rates.scatter(
             loss - self.centre, self.scatter[:, None], self.scatter_slope[:, None]
@@ -65,20 +65,37 @@ def working_points(posterior: xr.DataTree, kind: str, group: str) -> tuple[str, 
     return tuple(map(str, dataset["signal"].values))
 
 
-def link_draws(posterior: xr.DataTree, group: str, point: str, *, kind: str) -> LinkDraws:
+def fixed_values(posterior: xr.DataTree, kind: str) -> dict[str, float]:
+    """What is held fixed at each working point: signal efficiency, or background rejection."""
+    dataset = _dataset(posterior, kind)
+    if dataset is None:
+        return {}
+    at = zip(dataset["signal"].values, dataset["at"].values, strict=True)
+    return {str(name): float(value) for name, value in at}
+
+
+def lowest_loss(posterior: xr.DataTree, kind: str, group: str) -> float | None:
+    """Smallest loss [nat] that a link has seen in a group; None without a link."""
+    dataset = _dataset(posterior, kind)
+    if dataset is None or group not in dataset["group"].values:
+        return None
+    return float(dataset["lowest_loss"].sel(group=group))
+
+
+def link_draws(posterior: xr.DataTree, group: str, signal: str, *, kind: str) -> LinkDraws:
     """The link of a working point in a group; `ValueError` says what is missing and what to do."""
     dataset = _dataset(posterior, kind)
     fixed, column = ("efficiency", "efficiency") if kind == "rejection" else ("rejection",) * 2
     if dataset is None:
         raise ValueError(
-            f"the posterior has no link from the loss to the {kind} of {point}: its records have "
+            f"the posterior has no link from the loss to the {kind} of {signal}: its records have "
             f"no working points at fixed {fixed}; measure them (column `{column}` of "
             "working_points.parquet) and fit again"
         )
     names = tuple(map(str, dataset["signal"].values))
-    if point not in names:
+    if signal not in names:
         raise ValueError(
-            f"signal {point!r} has no working points at fixed {fixed}; the records have "
+            f"signal {signal!r} has no working points at fixed {fixed}; the records have "
             f"{', '.join(names)}"
         )
     groups = tuple(map(str, dataset["group"].values))
@@ -87,10 +104,10 @@ def link_draws(posterior: xr.DataTree, group: str, point: str, *, kind: str) -> 
             f"group {group!r} has no working points at fixed {fixed}; "
             f"those with some are {', '.join(groups)}"
         )
-    own = dataset.sel(group=group, point=point)
+    own = dataset.sel(group=group, signal=signal)
     return LinkDraws(
         kind=kind,
-        point=point,
+        signal=signal,
         at=float(own["at"]),
         centre=float(own["centre"]),
         lowest_loss=float(own["lowest_loss"]),

@@ -16,13 +16,17 @@ k = 4 where each b jet is tagged by itself, k = 2 where each boosted H→bb is o
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from isoflop.forecast.scenario import Scenario as Scenario
 from isoflop.forecast.scenario import read_scenario as read_scenario
+from isoflop.forecast.uncertain import Uncertain, parse_uncertain
 
+TINY = 1e-3
+"""ε₁ where it cancels and is not known."""
 LARGEST_GAIN = 1e4
 """Luminosity equivalent at which the search stops: with an uncertain background the significance
 of the reference may never reach that of the new tagger."""
@@ -136,3 +140,37 @@ def _known(scenario: Scenario, name: str) -> float:
     if value is None:  # `read_scenario` has asked for it
         raise ValueError(f"scenario {scenario.name!r} needs {name}")
     return float(value)
+
+
+def comparison_scenario(r1: str, *, objects: int) -> Scenario:
+    """The scenario of two taggers of which nothing but r₁ and k is known; S/√B needs no more."""
+    if objects < 1:
+        raise ValueError(f"the number of tagged objects is {objects}; it must be at least 1")
+    share = parse_uncertain(r1, name="r1")
+    # ε₁ cancels in S/√B: any value that leaves room for q will do.
+    return Scenario("two taggers", "", objects, Uncertain("", TINY), r1=share)
+
+
+def compare(scenario: Scenario, q: float, *, draws: int, seed: int = 0) -> dict[str, Any]:
+    """Quantiles of the gain of a tagger whose ε is q times that of the scenario's reference."""
+    most = 1.0 / scenario.reference_efficiency.median
+    if not 0.0 < q <= most:
+        raise ValueError(
+            f"q is {q:g}; it must be positive and at most {most:g}, where the efficiency is 1"
+        )
+    reference = scenario.reference_efficiency.draws(draws, seed=[seed, 0])
+    efficiency = np.minimum(q * reference, 1.0)[:, None]
+    found = gain(scenario, reference, efficiency, seed=seed)
+    return {
+        "q": q,
+        "tagged_objects": scenario.tagged_objects,
+        "r1": None if scenario.r1 is None else scenario.r1.text,
+        "significance_ratio": _interval(found.ratio[:, 0]),
+        "luminosity_equivalent": _interval(found.luminosity[:, 0]),
+    }
+
+
+def _interval(values: np.ndarray) -> dict[str, float]:
+    names = ("low_95", "low_68", "median", "high_68", "high_95")
+    found = np.quantile(values, (0.025, 0.16, 0.5, 0.84, 0.975))
+    return {name: float(value) for name, value in zip(names, found, strict=True)}

@@ -13,8 +13,6 @@ from isoflop.inference import rates
 from isoflop.inference.density import Target
 from isoflop.inference.diagnostics import chain_verdict
 from isoflop.inference.link_model import (
-    DEFAULT,
-    LinkPriors,
     PointData,
     link_model,
     padded,
@@ -22,6 +20,7 @@ from isoflop.inference.link_model import (
 from isoflop.inference.mode import find_mode
 from isoflop.inference.model import STANDARD, bucket
 from isoflop.inference.posterior import LINK_VARIABLES, describe
+from isoflop.inference.priors import LINK, LinkPriors
 from isoflop.inference.sampler import Lengths, sample
 
 FIXED = {"rejection": "efficiency", "efficiency": "rejection"}
@@ -30,6 +29,44 @@ NEAR_CENTRE = 0.3
 """Rows within this much of L̄ [nat] locate the prior of the level."""
 
 _TARGETS: dict[tuple[object, ...], Target] = {}
+
+
+def link_groups(
+    points: pd.DataFrame,
+    records: pd.DataFrame,
+    lengths: Lengths,
+    *,
+    shape: tuple[int, int],
+    seed: int,
+) -> dict[str, xr.Dataset]:
+    """The groups of a posterior file for the working points of the runs in `records`.
+
+    `link/<kind>` holds the draws, in the (chain, draw) `shape` of the law's, and
+    `link/<kind>_counts` the counts they were fitted to, a row each.
+    """
+    parts = {}
+    for kind, table in link_tables(points, records).items():
+        link = fit_link(table, kind, lengths, seed=seed)
+        link.attrs["datasets"] = "\n".join(sorted(set(records["dataset"].dropna())))
+        parts[f"link/{kind}"] = _in_shape(link, shape)
+        columns = {name: ("row", table[name].to_numpy()) for name in table}
+        parts[f"link/{kind}_counts"] = xr.Dataset(
+            {f"row_{k}" if k in ("group", "signal") else k: v for k, v in columns.items()}
+        )
+    return parts
+
+
+def _in_shape(link: xr.Dataset, shape: tuple[int, int]) -> xr.Dataset:
+    """The link with its chains laid out as those of the law, such as a bootstrap's single one."""
+    if (link.sizes["chain"], link.sizes["draw"]) == shape:
+        return link
+    kept = {name: one for name, one in link.data_vars.items() if "draw" not in one.dims}
+    laid = {
+        name: (one.dims, one.values.reshape(*shape, *one.shape[2:]), one.attrs)
+        for name, one in link.data_vars.items()
+        if "draw" in one.dims
+    }
+    return xr.Dataset(kept | laid, attrs=link.attrs)
 
 
 def link_tables(points: pd.DataFrame, records: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -85,7 +122,7 @@ def fit_link(
     kind: str,
     lengths: Lengths,
     *,
-    priors: LinkPriors = DEFAULT,
+    priors: LinkPriors = LINK,
     seed: int = 0,
 ) -> xr.Dataset:
     """Draws of the link of one kind, (chain, draw, group, signal), given a table of `link_tables`.
@@ -124,9 +161,7 @@ def fit_link(
     return described
 
 
-def point_data(
-    table: pd.DataFrame, kind: str
-) -> tuple[PointData, list[str], list[str], float]:
+def point_data(table: pd.DataFrame, kind: str) -> tuple[PointData, list[str], list[str], float]:
     """The arrays of a table of `link_tables`, names of its groups and signals, and L̄ [nat]."""
     groups, signals = (sorted(map(str, table[name].unique())) for name in ("group", "signal"))
     centre = float(np.round(table["loss"].median(), 3))
@@ -143,7 +178,9 @@ def point_data(
         observed=np.ones(len(x), bool),
         near=near,
         width=width,
-        level=np.array([_median(near, (signal == s) & close, signal == s) for s in range(len(signals))]),
+        level=np.array(
+            [_median(near, (signal == s) & close, signal == s) for s in range(len(signals))]
+        ),
         groups=np.zeros(len(groups)),
     )
     return data, groups, signals, centre

@@ -23,33 +23,10 @@ from jax.scipy.special import logsumexp
 
 from isoflop.inference import rates
 from isoflop.inference.model import STANDARD
-from isoflop.inference.priors import Normal, Scale
+from isoflop.inference.priors import LINK, LinkPriors, Scale
 
 NODES = 3
 """Nodes of the quadrature over a run's scatter; put where its counts are, three err by 1e-3."""
-
-
-@dataclass(frozen=True)
-class LinkPriors:
-    """The priors of one link; slopes and curvatures per nat."""
-
-    level: Normal = Normal(0.0, 1.0, "level at L̄, about that of the runs near it: they fix it")
-    slope: Normal = Normal(2.5, 1.5, "public JetClass taggers have 1.3 (FACTS: log R = 4.54−1.275 L)")
-    tau_level: Scale = Scale("tau_level", 0.5, "feature sets differ by some tens of per cent in R")
-    tau_slope: Scale = Scale("tau_slope", 0.5, "all backgrounds are told apart by the same network")
-    tau_slope_group: Scale = Scale("tau_slope_group", 0.3, "as the level, per nat")
-    tau_curvature: Scale = Scale("tau_curvature", 0.3, "a straight line unless the runs bend it")
-    tau_curvature_group: Scale = Scale("tau_curvature_group", 0.3, "as the curvature")
-    log_scatter: Normal = Normal(
-        -2.0, 1.0, "seeds of one training differ by 5 to 40 per cent in R between working points"
-    )
-    tau_scatter: Scale = Scale("tau_scatter", 0.3, "the scatter is that of the same runs")
-    scatter_slope: Normal = Normal(
-        0.5, 0.7, "runs near guessing have learned different parts of the task"
-    )
-
-
-DEFAULT = LinkPriors()
 
 
 @jax.tree_util.register_dataclass
@@ -88,7 +65,7 @@ def padded(data: PointData, rows: int) -> PointData:
     return replace(data, **filled)
 
 
-def link_model(data: PointData, kind: str, priors: LinkPriors = DEFAULT) -> None:
+def link_model(data: PointData, kind: str, priors: LinkPriors = LINK) -> None:
     """The joint density of a link's parameters and the counts."""
     link = sample_link(data, priors)
     cell = data.group, data.signal
@@ -117,7 +94,7 @@ def log_marginal(data: PointData, mean: Array, scale: Array, kind: str) -> Array
     return jnp.asarray(logsumexp(log_weight[:, None] + counts + normal, axis=0))
 
 
-def sample_link(data: PointData, priors: LinkPriors = DEFAULT) -> dict[str, Array]:
+def sample_link(data: PointData, priors: LinkPriors = LINK) -> dict[str, Array]:
     """The prior: (groups, signals) each of level, slope, curvature; scatter of shape (signals,)."""
     groups, signals = data.groups.shape[0], data.level.shape[0]
     about = dist.Normal(priors.level.location, priors.level.scale)

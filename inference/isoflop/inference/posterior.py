@@ -77,7 +77,9 @@ ERROR_VARIABLES = {
     "walk": Variable(("group", "knot"), "", "error of the law within the runs, in log loss", "w"),
 }
 LINK_VARIABLES = {
-    "level": Variable(("group", "signal"), "", "log rejection, or logit efficiency, at `centre`", "a"),
+    "level": Variable(
+        ("group", "signal"), "", "log rejection, or logit efficiency, at `centre`", "a"
+    ),
     "slope": Variable(("group", "signal"), "nat^-1", "its rise as the loss falls", "b"),
     "curvature": Variable(("group", "signal"), "nat^-2", "its curvature in the loss", "c"),
     "scatter": Variable(("signal",), "", "standard deviation of runs about it, at `centre`", "τ"),
