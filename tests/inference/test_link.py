@@ -126,7 +126,8 @@ def test_known_links_are_recovered(fitted: xr.Dataset) -> None:
             slopes += list(middle - value) if name == "slope" else []
     assert np.mean(inside) >= 0.85  # 36 intervals of 95 %
     assert np.abs(slopes).max() < 0.5
-    assert fitted["scatter"].median() == pytest.approx(0.15, abs=0.05)
+    usual = 0.15 * np.exp(0.4 * shift)
+    assert float(fitted["scatter"].median()) == pytest.approx(usual, rel=0.25)
 
 
 @pytest.mark.slow
@@ -178,15 +179,18 @@ def test_the_loss_of_each_draw_is_taken(fitted: xr.Dataset, runs: pd.DataFrame) 
 @pytest.mark.slow
 def test_hidden_runs_are_predicted(runs: pd.DataFrame) -> None:
     own = runs[runs["group"] == "full"]
-    points = _points(own, "rejection").query("signal in ('Hbb', 'Wqq')")
-    rows = backtest_link(own, points, law="additive", lengths=SHORT)
+    rows = backtest_link(own, _points(own, "rejection"), law="additive", lengths=SHORT)
     assert {row.cut for row in rows} == {"dearest 10%", "factor 10"}
-    assert {row.given for row in rows} == {"true loss", "forecast loss"}
-    for row in rows:
-        if row.signal == "all" and row.cut == "factor 10":
-            assert row.n_test == 2 * (48 - row.n_train)
-            assert row.coverage_95 >= 0.8
-            assert row.mae < 4.0 * row.counting
+    assert {row.signal for row in rows} == {"all", *SIGNALS}
+    known, forecast = (
+        next(row for row in rows if (row.cut, row.signal, row.given) == ("factor 10", "all", given))
+        for given in ("true loss", "forecast loss")
+    )
+    assert known.n_test == 6 * (48 - known.n_train)
+    assert known.coverage_95 >= 0.88  # of 42 counts
+    assert known.mae < 2.0 * known.counting
+    assert forecast.n_test == known.n_test
+    assert forecast.coverage_95 >= 0.7  # runs err together, in their loss
 
 
 def test_several_working_points_of_a_signal_are_told_apart(runs: pd.DataFrame) -> None:

@@ -25,8 +25,8 @@ from isoflop.inference import rates
 from isoflop.inference.model import STANDARD
 from isoflop.inference.priors import LINK, LinkPriors, Scale
 
-NODES = 3
-"""Nodes of the quadrature over a run's scatter; put where its counts are, three err by 1e-3."""
+NODES = 5
+"""Nodes of the quadrature over a run's scatter; put where its counts are, five err by 1e-3."""
 
 
 @jax.tree_util.register_dataclass
