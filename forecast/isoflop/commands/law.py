@@ -231,6 +231,7 @@ def _report(posterior: "xr.DataTree", json_out: str, *, quiet: bool) -> None:
     """Parameters, diagnostics, verdict and the runs that were kept apart."""
     if quiet and not json_out:
         return
+    from isoflop.forecast.rejection import link_summary
     from isoflop.forecast.table import held_out_comparison, summarise_held_out
     from isoflop.inference.diagnostics import diagnose
     from isoflop.inference.verdict import judge, sentence
@@ -248,11 +249,17 @@ def _report(posterior: "xr.DataTree", json_out: str, *, quiet: bool) -> None:
             "influential": diagnosis.influential,
             "parameters": json.loads(diagnosis.table.to_json(orient="index")),
             "held_out": None if held is None else asdict(held),
+            "link": link_summary(posterior),
         }
         write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", json_out)
     if quiet or json_out == "-":
         return
     print_law(posterior, diagnosis)
+    for kind, seen in link_summary(posterior).items():
+        show(
+            f"Link from the loss to the {kind} of {', '.join(seen['signals'])}: "
+            f"{seen['runs']} runs of {seen['lowest_loss']:.3g} to {seen['highest_loss']:.3g} nat."
+        )
     if held is not None:
         show(
             f"Kept apart: the {held.runs} most expensive runs. "

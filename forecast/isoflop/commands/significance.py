@@ -38,7 +38,9 @@ def significance(
     from isoflop.forecast.significance import compare, comparison_scenario, read_scenario
 
     analysis = (
-        read_scenario(scenario) if scenario else comparison_scenario(r1 or "", objects=objects or 4)
+        read_scenario(scenario)
+        if scenario
+        else comparison_scenario(r1 or "", objects=4 if objects is None else objects)
     )
     found = compare(analysis, q, draws=draws, seed=seed)
     write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", json_out)

@@ -7,6 +7,7 @@ that all its points share, so that intervals along a curve are smooth.
 
 import zlib
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -72,6 +73,21 @@ def fixed_values(posterior: xr.DataTree, kind: str) -> dict[str, float]:
         return {}
     at = zip(dataset["signal"].values, dataset["at"].values, strict=True)
     return {str(name): float(value) for name, value in at}
+
+
+def link_summary(posterior: xr.DataTree) -> dict[str, dict[str, Any]]:
+    """What each kind of link was fitted to: signals, number of runs, range of their loss [nat]."""
+    found = {kind: _dataset(posterior, kind) for kind in KINDS}
+    return {
+        kind: {
+            "signals": [str(name) for name in one["signal"].values],
+            "runs": int(one.attrs["runs"]),
+            "lowest_loss": float(one["lowest_loss"].min()),
+            "highest_loss": float(one["highest_loss"].max()),
+        }
+        for kind, one in found.items()
+        if one is not None
+    }
 
 
 def lowest_loss(posterior: xr.DataTree, kind: str, group: str) -> float | None:

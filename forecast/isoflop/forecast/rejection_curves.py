@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
+from scipy.stats import chi2
 
 from isoflop.forecast.allocate import best_plans
 from isoflop.forecast.predict import group_draws, group_names, predictive_draws, quantiles
@@ -91,7 +92,9 @@ def rejection_curves(
         if working_points(posterior, "rejection", name)
     ]
     budget_axis = {name: _along_flops(posterior, name, budgets) for name in names}
-    lowest = min(float(np.quantile(loss[:, -1], 0.16)) for _, loss in budget_axis.values())
+    lowest = {
+        name: float(np.quantile(loss[:, -1], 0.16)) for name, (_, loss) in budget_axis.items()
+    }
     real = "jetclass" in str(dataset.attrs.get("datasets", "")).lower()
     found = []
     for signal, at in zip(dataset["signal"].values, dataset["at"].values, strict=True):
@@ -100,7 +103,7 @@ def rejection_curves(
             SignalCurves(
                 signal=str(signal),
                 efficiency=float(at),
-                against_loss=tuple(_loss_band(posterior, n, str(signal), lowest) for n in names),
+                against_loss=tuple(_loss_band(posterior, n, str(signal), lowest[n]) for n in names),
                 against_flops=tuple(
                     _flops_band(posterior, n, str(signal), *budget_axis[n]) for n in names
                 ),
@@ -128,6 +131,7 @@ def _along_flops(
 
 
 def _loss_band(posterior: xr.DataTree, group: str, signal: str, lowest: float) -> Band:
+    """From the highest loss counted at to the lowest: counted, or of the largest budget."""
     dataset = posterior["link/rejection"].to_dataset().sel(group=group)
     link = link_draws(posterior, group, signal, kind="rejection")
     loss = np.linspace(min(lowest, link.lowest_loss), float(dataset["highest_loss"]), POINTS)
@@ -150,7 +154,11 @@ def _counts(posterior: xr.DataTree, group: str, signal: str) -> Counts:
     )
     own = rows.isel(row=wanted)
     passed, tested = own["passed"].values, own["tested"].values
-    with np.errstate(divide="ignore"):
-        middle, high = tested / passed, tested / np.maximum(passed - np.sqrt(passed), 0.0)
-    low = tested / (passed + np.sqrt(passed + 0.25) + 0.5)
-    return Counts(group, own["loss"].values, own["flops"].values, low, middle, high)
+    # The central interval of a Poisson mean (Garwood 1936).
+    fewest, most = chi2.ppf(0.16, 2 * passed) / 2.0, chi2.ppf(0.84, 2 * passed + 2) / 2.0
+    seen = passed > 0
+    middle, high = (
+        np.divide(tested, count, out=np.full(len(tested), np.inf), where=seen)
+        for count in (passed, fewest)
+    )
+    return Counts(group, own["loss"].values, own["flops"].values, tested / most, middle, high)

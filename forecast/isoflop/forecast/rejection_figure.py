@@ -4,6 +4,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from isoflop.forecast.figures import COLOURS, MARKERS
 from isoflop.forecast.rejection_curves import Band, Counts, SignalCurves
@@ -36,7 +37,7 @@ def rejection_figure(curves: tuple[SignalCurves, ...]) -> Figure:
         last_row = panels[max(0, len(curves) - across) : len(curves)]
         for ax in last_row:
             ax.set_xlabel("loss $L$ [nat]" if axis == "loss" else "compute $C$ [FLOP]", fontsize=8)
-    figure.legend(handles=_handles(styles, curves), loc="outside lower center", ncols=6, fontsize=8)
+    figure.legend(handles=_handles(styles, curves), loc="outside lower center", ncols=8, fontsize=8)
     return figure
 
 
@@ -56,7 +57,7 @@ def rejection_axes(
         ax.invert_xaxis()  # better to the right on both sides
     else:
         ax.set_xscale("log")
-    ax.set_title(f"{curves.signal} at {curves.efficiency:.1%}", fontsize=8, pad=3)
+    ax.set_title(f"{curves.signal} at {100 * curves.efficiency:g} %", fontsize=8, pad=3)
     ax.tick_params(labelsize=7)
     return ax
 
@@ -72,11 +73,11 @@ def _draw_band(ax: Axes, band: Band, colour: str, *, falling: bool) -> None:
 
 def _draw_counts(ax: Axes, counts: Counts, x: np.ndarray, colour: str, marker: str) -> None:
     seen = np.isfinite(counts.high)
-    errors = [(counts.middle - counts.low)[seen], (counts.high - counts.middle)[seen]]
+    low, middle, high = counts.low[seen], counts.middle[seen], counts.high[seen]
     ax.errorbar(
         x[seen],
-        counts.middle[seen],
-        errors,
+        middle,
+        [middle - low, high - middle],
         fmt=marker,
         color=colour,
         markersize=1.8,
@@ -86,12 +87,15 @@ def _draw_counts(ax: Axes, counts: Counts, x: np.ndarray, colour: str, marker: s
     ax.plot(x[~seen], counts.low[~seen], linestyle="", marker=r"$\uparrow$", color=colour)
 
 
-def _handles(styles: dict[str, tuple[str, str]], curves: tuple[SignalCurves, ...]) -> list[Line2D]:
-    handles = [
+def _handles(
+    styles: dict[str, tuple[str, str]], curves: tuple[SignalCurves, ...]
+) -> list[Line2D | Patch]:
+    handles: list[Line2D | Patch] = [
         Line2D([], [], color=colour, marker=marker, markersize=3, label=group)
         for group, (colour, marker) in styles.items()
     ]
     handles.append(Line2D([], [], color="0.4", linestyle=":", label="beyond the runs"))
+    handles += [Patch(color="0.4", alpha=a, label=t) for a, t in ((0.33, "68 %"), (0.13, "95 %"))]
     if any(one.published is not None for one in curves):
         label = "ParT, 100 M jets (arXiv:2202.03772)"
         handles.append(Line2D([], [], color="black", linestyle=(0, (4, 2)), label=label))

@@ -2,6 +2,11 @@
 
 One link a kind of working point: `rejection` at fixed signal efficiency, `efficiency` at fixed
 background rejection. Its draws are as many as the law's, so that draw i goes with draw i.
+
+Runs that are judged on the same background jets share the error of those jets, which no number of
+runs averages out. The link describes rejections as counted on them; of the rejection on other jets
+the level is known to no better than about 1/√(jets that passed), at the dearest runs. In a
+ratio of two taggers that error cancels.
 """
 
 import numpy as np
