@@ -20,6 +20,7 @@ import numpyro
 import numpyro.distributions as dist
 from jax import Array
 from jax.scipy.special import logsumexp
+from jax.typing import ArrayLike
 
 from isoflop.inference import rates
 from isoflop.inference.model import STANDARD
@@ -77,11 +78,12 @@ def link_model(data: PointData, kind: str, priors: LinkPriors = LINK) -> None:
     numpyro.factor("passed_obs", jnp.sum(jnp.where(data.observed, log_p, 0.0)))
 
 
-def log_marginal(data: PointData, mean: Array, scale: Array, kind: str) -> Array:
+def log_marginal(data: PointData, mean: ArrayLike, scale: ArrayLike, kind: str) -> Array:
     """Log probability of the counts with the scatter integrated out, shape (rows,).
 
     Gauss-Hermite about the normal approximation of the integrand, up to the binomial coefficient.
     """
+    mean, scale = jnp.asarray(mean), jnp.asarray(scale)
     nodes, weights = np.polynomial.hermite_e.hermegauss(NODES)
     precision = 1.0 / scale**2 + 1.0 / data.width**2
     middle = (mean / scale**2 + data.near / data.width**2) / precision
