@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from isoflop.inference.backtest import Row, Skipped
     from isoflop.inference.diagnostics import Diagnosis
+    from isoflop.inference.link_backtest import LinkRow
 
 PASSES = (2.0, 4.0, 10.0)
 """Numbers of passes over the same samples whose worth is shown."""
@@ -25,7 +26,10 @@ def print_forecast(posterior: "xr.DataTree", intervals: "pd.DataFrame") -> None:
         "params_opt": "best N",
         "samples_opt": "best D [sample]",
         "epochs_opt": "best epochs",
-    }
+        "efficiency:b": "efficiency of a b jet",
+        "significance_ratio": "significance, ratio",
+        "luminosity_equivalent": "luminosity, ratio",
+    } | _rejection_names(posterior)
     for _, rows in intervals.groupby(["group", "budget_flops"], sort=False):
         plan: dict[Any, Any] = rows.to_dict("records")[0]
         group, flops = plan["group"], plan["budget_flops"]
@@ -36,15 +40,37 @@ def print_forecast(posterior: "xr.DataTree", intervals: "pd.DataFrame") -> None:
             f"with N = {_number(plan['params'])}, {_number(plan['unique_samples'])} distinct "
             f"samples, {_number(plan['epochs'])} epoch(s)"
         )
-        show(f"  {'':<20}{'median':>10}{'68 %':>22}{'95 %':>22}")
+        show(f"  {'':<22}{'median':>10}{'68 %':>22}{'95 %':>22}")
         for row in rows.to_dict("records"):
             ranges = [_range(row["low_68"], row["high_68"]), _range(row["low_95"], row["high_95"])]
             name = names[row["quantity"]]
-            show(f"  {name:<20}{_number(row['median']):>10}{ranges[0]:>22}{ranges[1]:>22}")
+            show(f"  {name:<22}{_number(row['median']):>10}{ranges[0]:>22}{ranges[1]:>22}")
+        _print_reach(posterior, group, rows)
     shown = set(intervals["group"])
     driven = [name for name in prior_driven(posterior) if name.split("[")[1][:-1] in shown]
     if driven:
         show(f"\nThe prior alone decides {', '.join(driven)}: no run informs it.")
+
+
+def _rejection_names(posterior: "xr.DataTree") -> dict[str, str]:
+    """Rejections as a person reads them, with the signal efficiency they are quoted at."""
+    from isoflop.forecast.rejection import fixed_values
+
+    fixed = fixed_values(posterior, "rejection")
+    return {f"rejection:{name}": f"R of {name} at {at:.3g}" for name, at in fixed.items()}
+
+
+def _print_reach(posterior: "xr.DataTree", group: str, rows: "pd.DataFrame") -> None:
+    """Say where rejections are quoted for a loss below any that the link has seen."""
+    from isoflop.forecast.rejection import lowest_loss
+
+    seen = lowest_loss(posterior, "rejection", group)
+    loss = float(rows.loc[rows["quantity"] == "loss", "median"].iloc[0])
+    if seen is not None and loss < seen:
+        show(
+            "  R is the background rejection of a new run at that signal efficiency; it is carried "
+            f"{seen - loss:.2g} nat below the lowest loss that was counted at, {seen:.3g} nat."
+        )
 
 
 def print_law(posterior: "xr.DataTree", diagnosis: "Diagnosis") -> None:
@@ -124,6 +150,26 @@ def print_backtest(rows: "Sequence[Row]", skipped: "Sequence[Skipped]") -> None:
     for one in skipped:
         who = one.group if one.method == "all" else f"{one.method} in {one.group}"
         show(f"skipped {who} at hold-out {one.holdout:g}: {one.reason}")
+
+
+def print_link_backtest(rows: "Sequence[LinkRow]") -> None:
+    """How well the counts of hidden runs were predicted, given their loss and given its forecast.
+
+    An error of log R is a relative error of R.
+    """
+    for cut, kind in dict.fromkeys((row.cut, row.kind) for row in rows):
+        own = [row for row in rows if (row.cut, row.kind) == (cut, kind)]
+        scale = "log R" if kind == "rejection" else "logit ε"
+        show(f"\n{kind}, {cut} of the runs hidden, {own[0].n_train} fitted; errors of {scale}")
+        show(
+            f"{'signal':<10}{'given':<15}{'counts':>7}{'in 68 %':>9}{'in 95 %':>9}{'error':>8}"
+            f"{'bias':>8}{'counting':>10}"
+        )
+        for row in own:
+            show(
+                f"{row.signal:<10}{row.given:<15}{row.n_test:>7}{row.coverage_68:>9.0%}"
+                f"{row.coverage_95:>9.0%}{row.mae:>8.2f}{row.bias:>+8.2f}{row.counting:>10.2f}"
+            )
 
 
 @contextmanager

@@ -17,9 +17,17 @@ from isoflop.commands.options import (
     stop_if_untrusted,
     write_text,
 )
-from isoflop.terminal import note, print_backtest, print_law, progress_bar, show
+from isoflop.terminal import (
+    note,
+    print_backtest,
+    print_law,
+    print_link_backtest,
+    progress_bar,
+    show,
+)
 
 if TYPE_CHECKING:
+    import pandas as pd
     import xarray as xr
 
 LawName = Annotated[str, typer.Option("--law", help="coupled or additive.")]
@@ -53,18 +61,21 @@ def fit(
     draws: Annotated[int, typer.Option(min=1, help="Draws a chain.")] = 1000,
     warmup: Annotated[int, typer.Option(min=1, help="Adaptation steps a chain.")] = 300,
     seed: Annotated[int, typer.Option(help="Seed of the sampler.")] = 0,
+    link: Annotated[
+        bool, typer.Option(help="Fit the working points beside the records too, if there are any.")
+    ] = True,
     strict: Strict = False,
     figure: Figure = "",
     json_out: Json = "",
     quiet: Quiet = False,
 ) -> None:
-    """Fit the hierarchical scaling law to run records.
+    """Fit the hierarchical scaling law to run records, and what a loss means for the physics.
 
     Example: isoflop fit runs/ -o posterior.nc --hold-out 0.1
     """
     from isoflop.files import check_writable
     from isoflop.inference.posterior import save
-    from isoflop.training.records import read_records, records_hash
+    from isoflop.training.records import find_working_points, read_records, records_hash
 
     check_writable(out)
     if figure:
@@ -87,6 +98,7 @@ def fit(
             source=str(runs),
             source_sha256=records_hash(runs),
             tick=tick,
+            working_points=find_working_points(runs) if link else None,
         )
     save(posterior, out)
     note(f"posterior in {out}")
@@ -125,6 +137,9 @@ def backtest(
     methods: Annotated[
         str, typer.Option(help="Comma-separated: isoflop, approach3, approach3-coupled, varpro, …")
     ] = "isoflop",
+    physics: Annotated[
+        bool, typer.Option("--physics", help="Score the counts at working points, not the loss.")
+    ] = False,
     law: LawName = "coupled",
     metric: Metric = "loss",
     ceiling: Ceiling = None,
@@ -146,6 +161,11 @@ def backtest(
     if figure:
         require_figure_name(figure)
     records = read_records(runs, rename=_renames(rename or []))
+    if physics:
+        _backtest_physics(
+            runs, records[~(records["loss"] >= loss_below)], holdout, law, seed, json_out, quiet
+        )
+        return
     from isoflop.inference.backtest import ROLLING_HOLDOUTS, to_json
     from isoflop.inference.backtest import backtest as run
 
@@ -176,6 +196,26 @@ def backtest(
         note(f"figure in {figure}")
 
 
+def _backtest_physics(
+    runs: Path,
+    records: "pd.DataFrame",
+    holdout: float,
+    law: str,
+    seed: int,
+    json_out: str,
+    quiet: bool,
+) -> None:
+    """Score the predicted counts of the working points beside the records."""
+    from isoflop.inference.link_backtest import backtest_link, to_json
+    from isoflop.training.records import read_working_points
+
+    points = read_working_points(runs)
+    rows = backtest_link(records, points, holdout=holdout, law=law, seed=seed)
+    write_text(to_json(rows), json_out)
+    if not quiet and json_out != "-":
+        print_link_backtest(rows)
+
+
 def _draw_check(posterior: "xr.DataTree", out: str) -> None:
     if not out:
         return
@@ -191,6 +231,7 @@ def _report(posterior: "xr.DataTree", json_out: str, *, quiet: bool) -> None:
     """Parameters, diagnostics, verdict and the runs that were kept apart."""
     if quiet and not json_out:
         return
+    from isoflop.forecast.rejection import link_summary
     from isoflop.forecast.table import held_out_comparison, summarise_held_out
     from isoflop.inference.diagnostics import diagnose
     from isoflop.inference.verdict import judge, sentence
@@ -208,11 +249,17 @@ def _report(posterior: "xr.DataTree", json_out: str, *, quiet: bool) -> None:
             "influential": diagnosis.influential,
             "parameters": json.loads(diagnosis.table.to_json(orient="index")),
             "held_out": None if held is None else asdict(held),
+            "link": link_summary(posterior),
         }
         write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", json_out)
     if quiet or json_out == "-":
         return
     print_law(posterior, diagnosis)
+    for kind, seen in link_summary(posterior).items():
+        show(
+            f"Link from the loss to the {kind} of {', '.join(seen['signals'])}: "
+            f"{seen['runs']} runs of {seen['lowest_loss']:.3g} to {seen['highest_loss']:.3g} nat."
+        )
     if held is not None:
         show(
             f"Kept apart: the {held.runs} most expensive runs. "

@@ -1,5 +1,6 @@
 """`isoflop forecast`: what a budget that nobody has spent would buy."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,6 +11,7 @@ from isoflop.commands.options import (
     PosteriorPath,
     Quiet,
     Strict,
+    require_figure_name,
     stop_if_untrusted,
     write_text,
 )
@@ -39,11 +41,17 @@ def forecast(
     seed: Annotated[int, typer.Option(help="Seed of the run-to-run scatter.")] = 0,
     json_out: Json = "",
     csv_out: Annotated[str, typer.Option("--csv", metavar="FILE", help="Write CSV.")] = "",
+    scenario: Annotated[
+        Path | None, typer.Option(help="Analysis that the tagger serves, as scenarios/hh4b.toml.")
+    ] = None,
+    rejection_figure: Annotated[
+        str, typer.Option(metavar="FILE", help="Draw the rejection of each signal.")
+    ] = "",
     strict: Strict = False,
     figure: Figure = "",
     quiet: Quiet = False,
 ) -> None:
-    """Forecast the loss and the compute-optimal plan at budgets nobody has spent.
+    """Forecast the loss, its worth and the compute-optimal plan at budgets nobody has spent.
 
     Example: isoflop forecast posterior.nc --budget 1e15 --json -
     """
@@ -56,18 +64,34 @@ def forecast(
     if params is not None and unique is None:
         raise ValueError("--params needs --unique, the number of distinct samples")
     from isoflop.forecast import table
+    from isoflop.forecast.outcomes import missing_link
+    from isoflop.forecast.significance import read_scenario
     from isoflop.inference.posterior import load
 
+    for name in filter(None, (figure, rejection_figure)):
+        require_figure_name(name)
+    analysis = read_scenario(scenario) if scenario else None
     posterior = load(path)
     if params is not None and unique is not None:
         rows = table.forecast_point(
-            posterior, params, unique_samples=unique, epochs=epochs, groups=group, seed=seed
+            posterior,
+            params,
+            unique_samples=unique,
+            epochs=epochs,
+            groups=group,
+            scenario=analysis,
+            seed=seed,
         )
     else:
         rows = []
         for flops in budgets:
             rows += table.forecast_budget(
-                posterior, flops, groups=group, unique_cap=unique_cap, seed=seed
+                posterior,
+                flops,
+                groups=group,
+                unique_cap=unique_cap,
+                scenario=analysis,
+                seed=seed,
             )
     write_text(table.to_json(rows), json_out)
     if csv_out:
@@ -76,6 +100,10 @@ def forecast(
         print_forecast(posterior, table.to_intervals(rows))
     if figure:
         _draw_forecast(posterior, [row.budget_flops for row in rows], group, figure)
+    if rejection_figure:
+        _draw_rejection(posterior, [row.budget_flops for row in rows], group, rejection_figure)
+    if analysis and not quiet and (reason := missing_link(posterior, analysis)):
+        note(f"Without significance: {reason}.")
     farthest = max(row.extrapolation_decades for row in rows)
     if not quiet:
         from isoflop.inference.verdict import sentence
@@ -92,4 +120,16 @@ def _draw_forecast(
 
     curves = forecast_curves(posterior, sorted(set(budgets)), groups=groups)
     save_figure(forecast_figure(curves), out)
+    note(f"figure in {out}")
+
+
+def _draw_rejection(
+    posterior: "xr.DataTree", budgets: list[float], groups: list[str] | None, out: str
+) -> None:
+    from isoflop.forecast.figures import save_figure
+    from isoflop.forecast.rejection_curves import rejection_curves
+    from isoflop.forecast.rejection_figure import rejection_figure
+
+    curves = rejection_curves(posterior, sorted(set(budgets)), groups=groups)
+    save_figure(rejection_figure(curves), out)
     note(f"figure in {out}")

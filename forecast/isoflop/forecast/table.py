@@ -1,8 +1,9 @@
 """The forecast table: tidy rows of quantiles, and the score of the runs kept apart from a fit."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import xarray as xr
 
 from isoflop.files import writing
 from isoflop.forecast.allocate import Run, best_per_draw, best_plan
+from isoflop.forecast.outcomes import outcome_draws, quantities
 from isoflop.forecast.predict import (
     QUANTILES,
     Draws,
@@ -20,6 +22,7 @@ from isoflop.forecast.predict import (
     predictive_draws,
     quantiles,
 )
+from isoflop.forecast.scenario import Scenario
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,8 @@ class ForecastRow:
     epochs: float
     """e = D/U of that run."""
     quantity: str
-    """`loss` of a new run; `params_opt`, `samples_opt`, `epochs_opt`: the best for this budget."""
+    """`loss` of a new run and what it is worth (`outcomes.quantities`); `params_opt`,
+    `samples_opt`, `epochs_opt`: the best for this budget."""
     q: float
     """Probability of the quantile."""
     value: float
@@ -74,18 +78,21 @@ def forecast_budget(
     *,
     groups: Sequence[str] | None = None,
     unique_cap: float | None = None,
+    scenario: Scenario | None = None,
     seed: int = 0,
 ) -> list[ForecastRow]:
     """Rows for a budget C [FLOP] spent by the best plan of each group (all by default).
 
     `loss` is that of a new run of the plan, scatter included; `params_opt`, `samples_opt` and, with
-    `unique_cap` [sample], `epochs_opt` are quantiles of each draw's own optimum.
+    `unique_cap` [sample], `epochs_opt` are quantiles of each draw's own optimum. What that loss is
+    worth follows: rejections where the posterior has a link, and a `scenario`'s quantities.
     """
     rows: list[ForecastRow] = []
     for group in groups or group_names(posterior):
         draws = group_draws(posterior, group)
         plan = best_plan(draws, flops, unique_cap=unique_cap)
-        rows += _rows(draws, plan, unique_cap=unique_cap, seed=seed)
+        worth = partial(_worth, posterior, group, scenario, seed)
+        rows += _rows(draws, plan, worth, unique_cap=unique_cap, seed=seed)
     return rows
 
 
@@ -96,6 +103,7 @@ def forecast_point(
     unique_samples: float,
     epochs: float = 1.0,
     groups: Sequence[str] | None = None,
+    scenario: Scenario | None = None,
     seed: int = 0,
 ) -> list[ForecastRow]:
     """Rows for one run of N parameters, U distinct samples and e epochs, in each group.
@@ -114,23 +122,45 @@ def forecast_point(
             unique_samples=unique_samples,
             epochs=epochs,
         )
-        rows += _rows(draws, run, unique_cap=cap, seed=seed)
+        worth = partial(_worth, posterior, group, scenario, seed)
+        rows += _rows(draws, run, worth, unique_cap=cap, seed=seed)
     return rows
 
 
-def _rows(draws: Draws, run: Run, *, unique_cap: float | None, seed: int) -> list[ForecastRow]:
+Named = tuple[str, str, np.ndarray]
+"""Name, unit and draws of a quantity, the latter of shape (draws, points)."""
+
+
+def _worth(
+    posterior: xr.DataTree, group: str, scenario: Scenario | None, seed: int, loss: np.ndarray
+) -> list[Named]:
+    """What a loss [nat] is worth in a group, beyond itself."""
+    found = [one for one in quantities(posterior, group, scenario) if one.name != "loss"]
+    names = [one.name for one in found]
+    values = outcome_draws(posterior, group, loss, names=names, scenario=scenario, seed=seed)
+    return [(one.name, one.unit, values[one.name]) for one in found]
+
+
+def _rows(
+    draws: Draws,
+    run: Run,
+    worth: Callable[[np.ndarray], list[Named]],
+    *,
+    unique_cap: float | None,
+    seed: int,
+) -> list[ForecastRow]:
     """Every quantile of every quantity of one group at one run."""
     optimum = best_per_draw(draws, run.flops, unique_cap=unique_cap)
     loss = predictive_draws(
         draws, run.params, unique_samples=run.unique_samples, epochs=run.epochs, seed=seed
     )
-    quantities = [
+    named = [
         ("loss", "nat", loss),
         ("params_opt", "", optimum.params),
         ("samples_opt", "sample", optimum.samples),
     ]
     if unique_cap is not None:
-        quantities.append(("epochs_opt", "", optimum.epochs))
+        named.append(("epochs_opt", "", optimum.epochs))
     return [
         ForecastRow(
             group=draws.group,
@@ -145,7 +175,7 @@ def _rows(draws: Draws, run: Run, *, unique_cap: float | None, seed: int) -> lis
             unit=unit,
             extrapolation_decades=extrapolation_decades(run.flops, draws.largest_flops),
         )
-        for quantity, unit, values in quantities
+        for quantity, unit, values in [*named, *worth(loss)]
         for q, value in zip(QUANTILES, quantiles(values)[:, 0], strict=True)
     ]
 

@@ -66,7 +66,7 @@ def _sampler_verdict(posterior: xr.DataTree, table: pd.DataFrame) -> Verdict:
     if "sample_stats" not in posterior.children:
         return Verdict(True, ())
     draws = posterior["sample_stats"].to_dataset()["diverging"].size
-    return _verdict(table, _divergent(posterior), draws)
+    return chain_verdict(table, _divergent(posterior), draws)
 
 
 def _divergent(posterior: xr.DataTree) -> int:
@@ -86,7 +86,8 @@ def prior_driven(posterior: xr.DataTree) -> tuple[str, ...]:
     return tuple(map(str, ratio.index[ratio > PRIOR_DRIVEN]))
 
 
-def _verdict(table: pd.DataFrame, divergent: int, draws: int) -> Verdict:
+def chain_verdict(table: pd.DataFrame, divergent: int, draws: int) -> Verdict:
+    """The verdict on chains given a table of rhat, ess_bulk and ess_tail, a row a parameter."""
     reasons = []
     rhat, ess = table["rhat"], table[["ess_bulk", "ess_tail"]].min(axis=1)
     if rhat.max() > MAX_RHAT:

@@ -13,6 +13,7 @@ from isoflop.inference import posterior as contract
 from isoflop.inference.density import CHUNK
 from isoflop.inference.diagnostics import sampler_verdict
 from isoflop.inference.laws import KNOTS, NO_PENALTY, Law, law_named
+from isoflop.inference.link import link_groups
 from isoflop.inference.mode import find_mode
 from isoflop.inference.model import RunData, group_names, new_runs, run_data
 from isoflop.inference.priors import DEFAULT, Priors
@@ -68,6 +69,7 @@ def fit(
     source: str = "",
     source_sha256: str = "",
     tick: Tick = lambda done, total: None,
+    working_points: pd.DataFrame | None = None,
 ) -> xr.DataTree:
     """Sample the posterior of `law` given checked run records (`read_records`).
 
@@ -79,6 +81,8 @@ def fit(
     the loss] the law is that of L/(1 − L/ceiling), which has no bound. Of a table with more
     than `max_runs` runs a stratified subset is fitted (`thinned`). `engine` names the method,
     one of `ENGINES`; all but `nuts` bootstrap, treat every group by itself and know no repetition.
+    With `working_points` (`read_working_points`) the link from the loss to them is fitted too, on
+    the runs of the fit alone.
 
     Returns a tree by the contract of `isoflop.inference.posterior`. Raises `ValueError` when the
     runs cannot identify the law.
@@ -107,6 +111,10 @@ def fit(
         unseen = new_runs(held, data, groups, ceiling=ceiling)
         lost = predictive.replicated_loss(sampled.sites, unseen, ceiling=ceiling, seed=seed + 3)
         parts |= tree.predicted_groups(held, lost)
+    if working_points is not None:
+        shape = sampled.sites["alpha"].shape[:2]
+        lengths = Lengths(chains, draws, warmup)
+        parts |= link_groups(working_points, fitted, lengths, shape=shape, seed=seed + 4)
     result = xr.DataTree.from_dict(parts)
     result.attrs = contract.root_attributes(
         law=law, seed=seed, records=source, records_sha256=source_sha256
@@ -117,7 +125,9 @@ def fit(
         "runs_left_out": len(records) - len(usable),
         "warnings": "\n".join(warnings),
     }
-    result.attrs["sampler_faults"] = "\n".join(sampler_verdict(result).reasons)
+    faults = [*sampler_verdict(result).reasons]
+    faults += [part.attrs["faults"] for part in parts.values() if part.attrs.get("faults")]
+    result.attrs["sampler_faults"] = "\n".join(faults)
     return result
 
 

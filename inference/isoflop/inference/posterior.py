@@ -10,7 +10,9 @@ first (`chain`, `draw`), then the data axes `group` and `run`:
 * `sample_stats`, as ArviZ defines it, `prior`, draws of the same variables before the runs were
   seen, and `rolling`, what refits on the cheaper runs made of the dearer ones — if it was sampled
   and not bootstrapped;
-* `predictions`, `predictions_constant_data` — the runs kept apart from the fit, if any.
+* `predictions`, `predictions_constant_data` — the runs kept apart from the fit, if any;
+* `link/rejection`, `link/efficiency` — how the working points at fixed signal efficiency, and at
+  fixed background rejection, follow from the loss (`LINK_VARIABLES`), if the records have any.
 """
 
 from dataclasses import dataclass
@@ -73,6 +75,15 @@ SCALE_VARIABLES = {
 }
 ERROR_VARIABLES = {
     "walk": Variable(("group", "knot"), "", "error of the law within the runs, in log loss", "w"),
+}
+LINK_VARIABLES = {
+    "level": Variable(
+        ("group", "signal"), "", "log rejection, or logit efficiency, at `centre`", "a"
+    ),
+    "slope": Variable(("group", "signal"), "nat^-1", "its rise as the loss falls", "b"),
+    "curvature": Variable(("group", "signal"), "nat^-2", "its curvature in the loss", "c"),
+    "scatter": Variable(("signal",), "", "standard deviation of runs about it, at `centre`", "τ"),
+    "scatter_slope": Variable((), "nat^-1", "rise of the log of that with the loss", "h"),
 }
 VARIABLES = LAW_VARIABLES | NOISE_VARIABLES | SCALE_VARIABLES
 

@@ -1,11 +1,11 @@
-"""Run records from known parameters, to test a fit or to plan a sweep before any run is trained."""
+"""Run records and working points from known parameters, to test a fit before any run is trained."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
-from isoflop.inference import laws
+from isoflop.inference import laws, rates
 from isoflop.training.records import complete_records
 
 Cell = tuple[float, float, float]
@@ -45,3 +45,42 @@ def simulate_runs(
         }
         tables.append(pd.DataFrame(columns))
     return complete_records(pd.concat(tables, ignore_index=True), source="simulated runs")
+
+
+def simulate_working_points(
+    records: pd.DataFrame,
+    links: Mapping[str, Mapping[str, float]],
+    *,
+    kind: str,
+    at: float,
+    centre: float,
+    tested: int = 5000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Working points of every run and signal, by the link with the signal's parameters.
+
+    `links` maps a signal to the `PARAMETERS` of `isoflop.inference.rates` about the loss `centre`
+    [nat]; `at` is the signal efficiency held fixed, for `kind` "efficiency" the rejection; `tested`
+    jets are counted, of the signal and of the background each.
+    """
+    rng = np.random.default_rng(seed)
+    x = records["loss"].to_numpy(float) - centre
+    tables = []
+    for signal, link in links.items():
+        mean = rates.transformed(x, link["level"], link["slope"], link["curvature"])
+        noise = rates.scatter(x, link["scatter"], link["scatter_slope"]) * rng.normal(size=len(x))
+        passes, _ = rates.log_passing(mean + noise, kind)
+        passed = rng.binomial(tested, np.exp(passes))
+        fixed = kind == "efficiency"
+        columns = {
+            "run_id": records["run_id"].to_numpy(),
+            "signal": signal,
+            "efficiency": passed / tested if fixed else at,
+            "n_signal": tested,
+            "n_background": tested,
+            "n_background_passed": round(tested / at) if fixed else passed,
+            "n_signal_passed": passed if fixed else np.nan,
+            "rejection": at if fixed else np.nan,
+        }
+        tables.append(pd.DataFrame(columns))
+    return pd.concat(tables, ignore_index=True)

@@ -165,6 +165,12 @@ def read_working_points(path: str | Path) -> pd.DataFrame:
     return _read_side_table(path, WORKING_POINTS_FILE, WorkingPoint)
 
 
+def find_working_points(path: str | Path) -> pd.DataFrame | None:
+    """`read_working_points`, or None where no working points lie beside the records."""
+    there = records_file(path).with_name(WORKING_POINTS_FILE).is_file()
+    return read_working_points(path) if there else None
+
+
 def read_curves(path: str | Path) -> pd.DataFrame:
     """Read the training curves that belong to the records at `path`, shape (points, columns)."""
     return _read_side_table(path, CURVES_FILE, CurvePoint)

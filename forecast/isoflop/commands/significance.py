@@ -1,0 +1,58 @@
+"""`isoflop significance`: what a better b-tagging efficiency is worth in HH(4b)."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from isoflop.commands.options import Json, Quiet, write_text
+from isoflop.terminal import show
+
+
+def significance(
+    q: Annotated[float, typer.Option(help="b efficiency over that of the reference tagger.")],
+    r1: Annotated[
+        str | None,
+        typer.Option(help="Reducible over irreducible background: 1, or '1 x/ 3' (log-normal)."),
+    ] = None,
+    objects: Annotated[
+        int | None, typer.Option("-k", "--objects", help="Tagged objects: 4 resolved, 2 boosted.")
+    ] = None,
+    scenario: Annotated[
+        Path | None, typer.Option(help="Take everything but q from this file.")
+    ] = None,
+    draws: Annotated[int, typer.Option(min=1, help="Draws of what is uncertain.")] = 4000,
+    seed: Annotated[int, typer.Option(help="Seed of those draws.")] = 0,
+    json_out: Json = "",
+    quiet: Quiet = False,
+) -> None:
+    """Compare two taggers at one background rejection: significance ratio, luminosity equivalent.
+
+    Example: isoflop significance --q 1.05 --r1 1 --json -
+    """
+    if scenario is None and r1 is None:
+        raise ValueError("give --r1, reducible over irreducible background, or --scenario")
+    if scenario is not None and (r1 is not None or objects is not None):
+        raise ValueError("--scenario holds r1 and the tagged objects; leave --r1 and -k out")
+    from isoflop.forecast.significance import compare, comparison_scenario, read_scenario
+
+    analysis = (
+        read_scenario(scenario)
+        if scenario
+        else comparison_scenario(r1 or "", objects=4 if objects is None else objects)
+    )
+    found = compare(analysis, q, draws=draws, seed=seed)
+    write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", json_out)
+    if quiet or json_out == "-":
+        return
+    show(
+        f"{analysis.name}: {analysis.tagged_objects} tagged objects, q = {q:g}, "
+        f"r1 = {analysis.r1.text if analysis.r1 else 'from yields'}"
+    )
+    for name in ("significance_ratio", "luminosity_equivalent"):
+        one = found[name]
+        show(
+            f"  {name.replace('_', ' '):<24}{one['median']:.3f}   68 % {one['low_68']:.3f} – "
+            f"{one['high_68']:.3f}   95 % {one['low_95']:.3f} – {one['high_95']:.3f}"
+        )
