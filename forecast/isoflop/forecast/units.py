@@ -29,7 +29,7 @@ _TIMES |= {"day": 86400.0, "days": 86400.0, "week": 604800.0, "weeks": 604800.0}
 # A Julian year, as in astronomy.
 _TIMES |= {"year": 31557600.0, "years": 31557600.0}
 _COUNTED = {"GPU": "GPU", "GPUs": "GPU", "core": "core", "cores": "core"}
-_COUNTED |= {"jet": "jet", "jets": "jet", "param": "param"}
+_COUNTED |= {"jet": "jet", "jets": "jet"}
 # HS23 was tuned to equal HS06 on its reference machine; one number serves for both.
 _COUNTED |= {"HS23": "HS23", "HS06": "HS23"}
 _PREFIXED = {"FLOP": "FLOP", "FLOPs": "FLOP", "B": "B", "W": "W", "J": "J"}
@@ -43,7 +43,7 @@ class Amount:
     """A number in base units with what it measures."""
 
     value: float
-    """In FLOP, s, GPU, core, HS23, J, B, jet, param, currencies and their products."""
+    """In FLOP, s, GPU, core, HS23, J, B, jet, currencies and their products."""
     measures: Measures
     """What it measures; empty for a pure number."""
 
@@ -100,7 +100,8 @@ def require_amount(
     allowed = tuple(units)
     if amount.measures not in {measures_of(unit) for unit in allowed}:
         given = "has no unit" if not amount.measures else "measures something else"
-        raise ValueError(f"{thing} = {text!r} {given}; give it in {' or '.join(allowed)}")
+        wanted = " or ".join(unit or "no unit" for unit in allowed)
+        raise ValueError(f"{thing} = {text!r} {given}; give it in {wanted}")
     low = "not be negative" if zero else "be positive"
     if not math.isfinite(amount.value) or amount.value < 0.0 or (amount.value == 0.0 and not zero):
         raise ValueError(f"{thing} = {text!r}: it must {low} and finite")
