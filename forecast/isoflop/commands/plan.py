@@ -91,7 +91,7 @@ def plan(
     wanted = parse_target(target, probability=probability) if target else None
     limits = _constraints(max_jets, max_passes, days, gpus, latency)
     models = _cost_models(costs or [], measured)
-    money = _money(budget, models[0]) if budget else None
+    money = _money(budget, next(iter(models.values()))) if budget else None
     from isoflop.inference.posterior import load
 
     posterior = load(path)
@@ -124,19 +124,22 @@ def _constraints(
     return Constraints(jets=jets, passes=passes, days=days, gpus=gpus, latency=seconds)
 
 
-def _cost_models(paths: list[Path], measured: Path | None) -> list["Costs"]:
-    """The cost models, with the speed that was measured if records are given."""
+def _cost_models(paths: list[Path], measured: Path | None) -> dict[str, "Costs"]:
+    """The cost models by the names of their files, with the speed of records if they are given."""
     from isoflop.forecast.cost import read_costs, training_alone, with_measured_speed
 
     if measured and not paths:
         raise ValueError("--measured needs --costs, the file whose speed it replaces")
-    models = [read_costs(one) for one in paths] or [training_alone()]
+    models = {one.stem: read_costs(one) for one in paths} or {"": training_alone()}
     if measured is None:
         return models
     from isoflop.training.records import read_records
 
     records = read_records(measured)
-    return [with_measured_speed(one, records, source=str(measured)) for one in models]
+    return {
+        name: with_measured_speed(one, records, source=str(measured))
+        for name, one in models.items()
+    }
 
 
 def _money(budget: str, costs: "Costs") -> float:
@@ -153,7 +156,7 @@ def _money(budget: str, costs: "Costs") -> float:
 
 def _options(
     posterior: "xr.DataTree",
-    models: list["Costs"],
+    models: dict[str, "Costs"],
     groups: list[str] | None,
     limits: "Constraints",
     scenario: Path | None,
@@ -172,14 +175,14 @@ def _options(
             posterior,
             group,
             costs,
-            name=group if len(models) == 1 else f"{group}, {costs.name}",
+            name=group if len(models) == 1 else f"{group}, {name}",
             constraints=limits,
             scenario=analysis,
             seed=seed,
             far=far,
         )
         for group in groups or group_names(posterior)
-        for costs in models
+        for name, costs in models.items()
     ]
 
 

@@ -27,7 +27,7 @@ def advice_lines(advice: Advice) -> Iterator[str]:
     """The whole advice, a line at a time."""
     for answer in advice.answers:
         yield ""
-        yield from _option_lines(answer)
+        yield from _option_lines(answer, advice.quantity)
     if advice.comparisons:
         yield ""
         unit = advice.answers[0].option.costs.currency
@@ -45,7 +45,7 @@ def number(value: float) -> str:
     return f"{digits}e{int(exponent)}"
 
 
-def _option_lines(answer: Answer) -> Iterator[str]:
+def _option_lines(answer: Answer, quantity: str) -> Iterator[str]:
     option, plans = answer.option, answer.plans
     if plans is None:
         if answer.cheapest is not None:
@@ -58,7 +58,7 @@ def _option_lines(answer: Answer) -> Iterator[str]:
         yield f"  worth {', '.join(same)} at the medians of the cost file"
     yield from _plan_lines(plans)
     yield from _outcome_lines(plans)
-    yield from _marginal_lines(answer)
+    yield from _marginal_lines(answer, quantity)
     if answer.cheapest is not None and answer.reach is not None:
         target = answer.cheapest.target
         yield (
@@ -80,6 +80,11 @@ def _plan_lines(plans: Plans) -> Iterator[str]:
     )
     for name, value, ends in rows:
         yield f"  {name:<24}{number(value):>10}   as good: {_span(*ends[:, 0])}"
+    if epochs > plans.option.most_passes > 0.0:
+        yield (
+            f"  no run made more than {number(plans.option.most_passes)} passes: "
+            "what more are worth is the law's word"
+        )
     for reason in plans.bounds():
         yield f"  on a bound: {reason}"
     yield from _cost_lines(plans)
@@ -103,10 +108,13 @@ def _cost_lines(plans: Plans) -> Iterator[str]:
     total, within = summary(drawn.total), float((drawn.total <= plans.budget).mean())
     widths = {name: summary(getattr(drawn, name)) for name in PARTS}
     widest = max(PARTS, key=lambda name: widths[name]["high_68"] - widths[name]["low_68"])
+    planned, unit = float(plans.parts.total[0]), plans.option.costs.currency
     yield (
-        f"  planned at {number(plans.spent[0])} {plans.option.costs.currency} by the medians, "
+        f"  planned at {number(planned)} {unit} by the medians, "
         f"within the budget with probability {within:.2f}"
     )
+    if planned < 0.9 * plans.spent[0]:
+        yield "  the rest of the budget buys nothing under these bounds"
     yield (
         f"  true cost 68 % {_span(total['low_68'], total['high_68'])}, "
         f"95 % {_span(total['low_95'], total['high_95'])}; least known: {widest}"
@@ -120,21 +128,22 @@ def _outcome_lines(plans: Plans) -> Iterator[str]:
         spans = _span(row["low_68"], row["high_68"]), _span(row["low_95"], row["high_95"])
         head = f"  {WORDS.get(name, name):<24}{number(row['median']):>10}"
         yield f"{head}{spans[0]:>20}{spans[1]:>20}"
-    regret = summary(plans.regret)
+    regret = summary(plans.regret) | {"mean": float(plans.regret.mean())}
     yield (
         f"  knowing the law would save {number(regret['mean'])} nat on average, "
-        f"{number(regret['high_95'])} in 2.5 % of the draws"
+        f"at least {number(regret['high_95'])} in 2.5 % of the draws"
     )
 
 
-def _marginal_lines(answer: Answer) -> Iterator[str]:
+def _marginal_lines(answer: Answer, quantity: str) -> Iterator[str]:
     plans = answer.plans
     if plans is None:
         return
     unit = plans.option.costs.currency
-    yield "  one more changes the loss by [nat], 95 %:"
+    name = plans.option.quantity(quantity)
+    yield f"  one more changes the {quantity} by{f' [{name.unit}]' if name.unit else ''}, 95 %:"
     for one in answer.marginals:
-        row = summary(changes(plans, one)["loss"])
+        row = summary(changes(plans, one)[quantity])
         large = "" if one.factor[0] < 1.5 else f"; {number(one.factor[0])} times the plan's"
         yield (
             f"  {one.more:<12}{number(row['median']):>12}   {_span(row['low_95'], row['high_95'])} "

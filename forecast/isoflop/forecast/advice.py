@@ -162,14 +162,15 @@ def to_json(advice: Advice) -> str:
     `quantity`, `currency`, `budget` (money or null), `options`, `comparisons`. Each option has
     `option`, `group`, `costs`, `plan` (null if there is none) and `target` (null if none was asked
     for). A plan has `params`, `unique_samples`, `epochs`, `samples`, `flops`,
-    `extrapolation_decades`, `bounds`, `as_good` (ranges of plans within `tolerance`), `budget`,
-    `budget_in` (other units), `spent` (planned at the medians), `cost` (quantiles of every part
-    and of the total, `shares` at the medians, `within_budget`), `resources`, `outcomes` (mean and
-    quantiles), `regret` (of the loss) and `marginal` (price and change of every outcome). A target
-    has `quantity`, `value`, `probability`, `reached_by_plan`, `cheapest` (`params`,
-    `unique_samples`, `epochs`, `budget`, `probability`; or null), `beyond_limit` and `sentence`. A
-    comparison has `first`, `second`, `quantity`, `budget`, `probability`, `crossing` (quantiles of
-    the budget, null in it for beyond `low` or `high`; null if they do not cross), `sentence`.
+    `extrapolation_decades`, `most_passes_fitted`, `bounds`, `tolerance`, `as_good` (ranges of
+    plans within it), `budget`, `spent` (planned at the medians), `budget_in` (other units), `cost`
+    (quantiles of every part and of the total, `shares` at the medians, `within_budget`),
+    `resources`, `outcomes` (quantiles), `regret` (of the loss) and `marginal` (`more`, `spent_on`,
+    `factor`, `price`, and the `change` of every outcome). A target has `quantity`, `value`,
+    `probability`, `reached_by_plan`, `cheapest` (`params`, `unique_samples`, `epochs`, `budget`,
+    `probability`; or null), `beyond_limit` and `sentence`. A comparison has `first`, `second`,
+    `quantity`, `budget`, `probability`, `low`, `high`, `crossing` (quantiles of the budget, null
+    in it for beyond `low` or `high`; null if they do not cross) and `sentence`.
     """
     content = {
         "quantity": advice.quantity,
@@ -182,11 +183,10 @@ def to_json(advice: Advice) -> str:
 
 
 def summary(drawn: np.ndarray) -> dict[str, float]:
-    """Quantiles and mean of draws, shape (draws,) or (draws, 1)."""
+    """Quantiles of draws, shape (draws,) or (draws, 1)."""
     names = ("low_95", "low_68", "median", "high_68", "high_95")
     values = quantiles(np.asarray(drawn).reshape(len(drawn), -1))[:, 0]
-    found = dict(zip(names, map(float, values), strict=True))
-    return found | {"mean": float(np.mean(drawn))}
+    return dict(zip(names, map(float, values), strict=True))
 
 
 def outcomes(option: Option, loss: np.ndarray) -> dict[str, np.ndarray]:
@@ -258,18 +258,19 @@ def _plan_json(answer: Answer) -> dict[str, Any]:
         "samples": unique * epochs,
         "flops": float(plans.flops[0]),
         "extrapolation_decades": plans.decades(),
+        "most_passes_fitted": plans.option.most_passes,
         "bounds": list(plans.bounds()),
         "tolerance": plans.tolerance,
         "as_good": as_good,
         "budget": float(plans.budget[0]),
-        "spent": float(plans.spent[0]),
+        "spent": float(plans.parts.total[0]),
         "budget_in": equivalents(plans.option, float(plans.budget[0])),
         "cost": cost,
         "resources": resources(plans),
         "outcomes": {
             name: summary(values) for name, values in outcomes(plans.option, plans.loss).items()
         },
-        "regret": summary(plans.regret),
+        "regret": summary(plans.regret) | {"mean": float(plans.regret.mean())},
         "marginal": [_marginal_json(plans, one) for one in answer.marginals],
     }
 

@@ -95,10 +95,9 @@ def _compare(one: Curve, two: Curve, place: int) -> Comparison:
 
 def _crossing(ahead: np.ndarray, chance: np.ndarray, log_budgets: np.ndarray) -> np.ndarray | None:
     """Quantiles of the budget up to which, in each draw, the leader at small budgets leads."""
-    first, last = chance[0] > 0.5, chance[-1] > 0.5
-    if first == last:
+    if (chance[0] - 0.5) * (chance[-1] - 0.5) >= 0.0:
         return None
-    lead = ahead if first else -ahead
+    lead = ahead if chance[0] > 0.5 else -ahead
     leads = lead > 0.0
     # The last budget at which it leads, and the point between that and the next where it is even.
     final = len(log_budgets) - 1 - leads[:, ::-1].argmax(axis=1)

@@ -70,7 +70,7 @@ def caps_of(
         caps.append(Cap("passes", constraints.passes, f"at most {constraints.passes:g} passes"))
     if constraints.days is not None and constraints.gpus is not None:
         seconds = constraints.days * DAY * constraints.gpus
-        reason = f"{constraints.days:g} days on {constraints.gpus:g} x {costs.device.name}"
+        reason = f"{constraints.days:g} day(s) on {constraints.gpus:g} {costs.device.name}"
         caps.append(Cap("training", seconds * at.speed / draws.flops_per_param_sample, reason))
     if constraints.latency is not None:
         most = constraints.latency * at.serving_speed * GRADIENT / draws.flops_per_param_sample

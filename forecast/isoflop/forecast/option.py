@@ -58,18 +58,41 @@ class Option:
         return quantities(self.posterior, self.group, self.scenario)
 
     def quantity(self, name: str) -> Quantity:
-        """The quantity of this name; `ValueError` lists those there are."""
+        """The quantity of this name; `ValueError` says what it lacks, or lists those there are."""
         for one in self.quantities:
             if one.name == name:
                 return one
+        self.worth(self.draws.loss_inf[:, None], [name])
         known = ", ".join(one.name for one in self.quantities)
         raise ValueError(f"unknown quantity {name!r}; {self.name} has {known}")
 
     def worth(self, loss: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
-        """Draws of the named quantities at a loss [nat], shape (draws, points) each."""
-        return outcome_draws(
-            self.posterior, self.group, loss, names=names, scenario=self.scenario, seed=self.seed
+        """Draws of the named quantities at a loss [nat], shape (draws, points) each.
+
+        A loss above that of the worst fitted run is worth what that is: the link has seen no worse
+        tagger, and a parabola in the loss would turn up again there.
+        """
+        others = [name for name in names if name != "loss"]
+        found = outcome_draws(
+            self.posterior,
+            self.group,
+            np.minimum(loss, self.worst_loss),
+            names=others,
+            scenario=self.scenario,
+            seed=self.seed,
         )
+        return {name: loss if name == "loss" else found[name] for name in names}
+
+    @cached_property
+    def worst_loss(self) -> float:
+        """The largest loss of a fitted run of the group, in nat."""
+        return float(fitted_runs(self.posterior, self.group)["loss"].max())
+
+    @cached_property
+    def most_passes(self) -> float:
+        """The most passes that a fitted run of the group made over its jets."""
+        runs = fitted_runs(self.posterior, self.group)
+        return float((runs["samples"] / runs["unique_samples"]).max())
 
     def predicted_loss(self, runs: Runs) -> np.ndarray:
         """Loss of new runs [nat], shape (draws, points), the law's error and scatter included."""
@@ -108,13 +131,19 @@ def make_option(
 
 def smallest_runs(posterior: xr.DataTree, draws: Draws) -> Smallest:
     """The smallest N, U and N·U·e among the fitted runs of a group."""
-    runs = posterior["constant_data"].to_dataset()
-    own = runs.isel(run=runs["run_group"].values.astype(str) == draws.group)
+    own = fitted_runs(posterior, draws.group)
     return Smallest(
         params=float(own["params"].min()),
         jets=float(own["unique_samples"].min()),
         training=float((own["params"] * own["samples"]).min()),
     )
+
+
+def fitted_runs(posterior: xr.DataTree, group: str) -> xr.Dataset:
+    """The fitted runs of a group with their observed losses."""
+    runs = posterior["constant_data"].to_dataset()
+    runs = runs.assign(loss=("run", posterior["observed_data"].to_dataset()["loss"].values))
+    return runs.isel(run=runs["run_group"].values.astype(str) == group)
 
 
 def law_loss(draws: Draws, runs: Runs, *, every: int = 1) -> np.ndarray:

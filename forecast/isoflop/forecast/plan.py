@@ -14,7 +14,8 @@ from numpy.typing import ArrayLike
 
 from isoflop.forecast.cost import Parts, cost_draws, cost_parts, prices
 from isoflop.forecast.limits import bounds_met
-from isoflop.forecast.option import Option, law_loss, log_excess
+from isoflop.forecast.option import Option, fitted_runs, law_loss, log_excess
+from isoflop.forecast.outcomes import REJECTION
 from isoflop.forecast.predict import extrapolation_decades
 from isoflop.forecast.spending import Runs, Score, runs_at, search
 
@@ -157,12 +158,14 @@ def _within(
         )
     spent = money
     for _ in range(CONTINGENCY_ROUNDS):
-        cost = np.quantile(
-            drawn_costs(option, runs_at(option.spending, spent, *at)).total, within, axis=0
-        )
-        if float(np.abs(cost / money - 1.0).max()) < CONTINGENCY:
+        runs = runs_at(option.spending, spent, *at)
+        cost = np.quantile(drawn_costs(option, runs).total, within, axis=0)
+        # Where caps leave money over there is nothing to scale.
+        all_spent = parts_of(option, runs).total > 0.99 * spent
+        scale = np.where(all_spent, money / cost, np.minimum(money / cost, 1.0))
+        if float(np.abs(scale - 1.0).max()) < CONTINGENCY:
             break
-        spent = np.maximum(np.minimum(spent * money / cost, money * 10), option.spending.least)
+        spent = np.maximum(spent * scale, option.spending.least)
         at = quick_search(option, spent, start=at)
     return spent, at
 
@@ -206,8 +209,7 @@ def parts_of(option: Option, runs: Runs) -> Parts:
 
 def cheapest_run(option: Option) -> float:
     """What the cheapest fitted run of the group costs by the cost model, in money."""
-    runs = option.posterior["constant_data"].to_dataset()
-    own = runs.isel(run=runs["run_group"].values.astype(str) == option.group)
+    own = fitted_runs(option.posterior, option.group)
     params, samples, unique = (
         own[name].values.astype(float) for name in ("params", "samples", "unique_samples")
     )
@@ -234,12 +236,17 @@ def require_reach(option: Option, money: float, *, far: bool, text: str) -> None
 
 
 def _expected(option: Option, name: str) -> Score:
-    """Minus the expected quantity where more is better; all draws, for each has its own link."""
+    """Minus the expected quantity where more is better; all draws, for each has its own link.
+
+    A rejection counts by its logarithm: its mean would be that of the few luckiest draws.
+    """
     sign = -1.0 if option.quantity(name).higher_is_better else 1.0
 
     def expected(params: np.ndarray, unique: np.ndarray, epochs: np.ndarray) -> np.ndarray:
         loss = law_loss(option.draws, Runs(params, unique, epochs))
-        return np.asarray(sign * option.worth(loss, [name])[name].mean(axis=0))
+        drawn = option.worth(loss, [name])[name]
+        counted = np.log(drawn) if name.startswith(REJECTION) else drawn
+        return np.asarray(sign * counted.mean(axis=0))
 
     return expected
 

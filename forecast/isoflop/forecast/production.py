@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -146,7 +147,7 @@ def _job(plans: Plans, gpus: int, seed: int) -> Job:
     known = not option.costs.training_alone
     hours = flops / prices(option.costs).speed / 3600.0 if known else None
     return Job(
-        job=f"{option.name}-{seed}".replace(" ", "_"),
+        job=re.sub(r"[^\w.-]+", "-", f"{option.name}-{seed}"),
         option=option.name,
         group=option.group,
         params=round(params),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from isoflop.forecast.option import Option
+from isoflop.forecast.option import Option, fitted_runs
 from isoflop.forecast.plan import (
     DECADES,
     TOLERANCE,
@@ -23,7 +23,7 @@ LADDER = 41
 for."""
 CLOSE = 1.002
 """Factor of the budget at which the search for the cheapest stops."""
-_TARGET = re.compile(r"\s*(?P<name>[^\s=]+)\s*=?\s*(?P<value>\S+)\s*(?:nat)?\s*")
+_TARGET = re.compile(r"\s*(?P<name>[^\s=]+)(?:\s+|\s*=\s*)(?P<value>\S+)\s*(?:nat)?\s*")
 
 
 @dataclass(frozen=True)
@@ -173,16 +173,15 @@ def _met(option: Option, drawn: np.ndarray, target: Target) -> np.ndarray:
 
 def _require_unmet(option: Option, target: Target) -> None:
     """Refuse a target that the cheapest run ever trained has met."""
-    runs = option.posterior["constant_data"].to_dataset()
-    own = runs["run_group"].values.astype(str) == option.group
-    cheapest = int(np.flatnonzero(own)[runs["flops"].values[own].argmin()])
-    loss = float(option.posterior["observed_data"].to_dataset()["loss"].values[cheapest])
+    runs = fitted_runs(option.posterior, option.group)
+    cheapest = runs.isel(run=int(np.argmin(runs["flops"].values)))
+    loss = float(cheapest["loss"])
     same = np.full((len(option.draws.alpha), 1), loss)
     drawn = option.worth(same, [target.quantity])[target.quantity]
     met = float(_met(option, drawn, target).mean())
     if met >= target.probability:
         raise ValueError(
             f"target {target.quantity} {target.value:g} is met already by the cheapest run ever "
-            f"trained in {option.group}, {runs['run'].values[cheapest]} with loss {loss:.4g} nat, "
+            f"trained in {option.group}, {cheapest['run'].item()} with loss {loss:.4g} nat, "
             f"with probability {met:.2f}; give a harder target"
         )
