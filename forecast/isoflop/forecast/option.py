@@ -157,14 +157,13 @@ def law_loss(draws: Draws, runs: Runs, *, every: int = 1) -> np.ndarray:
     return np.asarray(laws.bounded(value, draws.ceiling))
 
 
-def log_excess(draws: Draws, runs: Runs) -> np.ndarray:
-    """log of what the law's loss can still lose, before the coupling; shape (draws, points).
+def law_excess(draws: Draws, runs: Runs) -> np.ndarray:
+    """What the law's loss is a rising function of in each draw, u; shape (draws, points).
 
-    Each draw's loss rises with it, so it has the same best run, and it is quicker.
+    Each draw's loss is least where this is, and it is quicker.
     """
-    omega, log_P = draws.omega[:, None], draws.log_P[:, None]
-    effective = laws.effective_samples(runs.unique_samples, runs.epochs, omega)
     size = runs.params, runs.unique_samples, runs.epochs
-    penalty = laws.overfitting(*size, log_P=log_P) if draws.final else 0.0
+    effective = laws.effective_samples(*size[1:], draws.omega[:, None])
+    penalty = laws.overfitting(*size, log_P=draws.log_P[:, None]) if draws.final else 0.0
     terms = draws.columns("log_A", "log_B", "alpha", "beta")
-    return np.asarray(laws.log_reducible(runs.params, effective, **terms, penalty=penalty))
+    return np.asarray(laws.reducible_base(runs.params, effective, **terms, penalty=penalty))

@@ -6,6 +6,8 @@ medians of the cost model; then the loss of a new run, its worth, its cost and i
 with the whole posterior. Arrays are of shape (draws, points), a point a budget.
 """
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from isoflop.forecast.cost import Parts, cost_draws, cost_parts, prices
 from isoflop.forecast.limits import bounds_met
-from isoflop.forecast.option import Option, fitted_runs, law_loss, log_excess
+from isoflop.forecast.option import Option, fitted_runs, law_excess, law_loss
 from isoflop.forecast.outcomes import REJECTION
 from isoflop.forecast.predict import extrapolation_decades
 from isoflop.forecast.spending import Runs, Score, runs_at, search
@@ -193,7 +195,7 @@ def quick_search(
         loss = law_loss(option.draws, Runs(params, unique, epochs), every=every)
         return np.asarray(loss.mean(axis=0))
 
-    return search(expected, option.spending, money, start=start)
+    return search(expected, option.spending, money, start=start, step=0.1)
 
 
 def parts_of(option: Option, runs: Runs) -> Parts:
@@ -254,18 +256,22 @@ def _expected(option: Option, name: str) -> Score:
 def _best_loss(option: Option, money: np.ndarray, at: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
     """Loss of the law at each draw's own best plan, found from the plan for all of them."""
     draws = option.draws
-    found = []
 
     def own(params: np.ndarray, unique: np.ndarray, epochs: np.ndarray) -> np.ndarray:
-        return log_excess(draws, Runs(params, unique, epochs))
+        return law_excess(draws, Runs(params, unique, epochs))
 
-    for first in range(0, len(money), CHUNK):
+    def best(first: int) -> np.ndarray:
         part = slice(first, first + CHUNK)
         shape = (len(draws.alpha), len(money[part]))
         start = (np.broadcast_to(at[0][part], shape), np.broadcast_to(at[1][part], shape))
-        best = search(own, option.spending, money[None, part], start=start, precision=PRECISION)
-        found.append(law_loss(draws, runs_at(option.spending, money[None, part], *best)))
-    return np.concatenate(found, axis=1)
+        found = search(
+            own, option.spending, money[None, part], start=start, step=0.5, precision=PRECISION
+        )
+        return law_loss(draws, runs_at(option.spending, money[None, part], *found))
+
+    # NumPy lets go of the interpreter, so threads share the cores; the numbers do not depend on it.
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        return np.concatenate(list(pool.map(best, range(0, len(money), CHUNK))), axis=1)
 
 
 def _ranges(

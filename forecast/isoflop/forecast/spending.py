@@ -98,12 +98,14 @@ def search(
     budget: np.ndarray,
     *,
     start: tuple[np.ndarray, np.ndarray] | None = None,
+    step: float = 0.5,
     precision: float = 0.01,
 ) -> tuple[np.ndarray, np.ndarray]:
     """log N and v of the best run of each budget, to `precision` in log N and log e.
 
     `budget` has shape (points,), or (1, points) where each draw has a search of its own: `score`
-    then returns (draws, points). From `start`, or from the best point of the coarse grid.
+    then returns (draws, points). From `start` with steps of `step`, or from the best point of the
+    coarse grid with steps of its spacing.
     """
     top = largest_log_params(spending, budget)
 
@@ -113,11 +115,11 @@ def search(
 
     if start is None:
         log_params, place = _coarse(value, top)
-        step = np.broadcast_to(top / (COARSE[0] - 1), log_params.shape).copy()
+        steps = np.broadcast_to(top / (COARSE[0] - 1), log_params.shape)
     else:
         log_params, place = start
-        step = np.full(log_params.shape, 0.5)
-    return _descend(value, log_params, place, step=step, top=top, precision=precision)
+        steps = np.full(log_params.shape, step)
+    return _descend(value, log_params, place, step=steps, top=top, precision=precision)
 
 
 def _passes(
