@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from isoflop.forecast.cost import Costs
     from isoflop.forecast.limits import Constraints
     from isoflop.forecast.option import Option
+    from isoflop.forecast.significance import Scenario
 
 
 def plan(
@@ -78,6 +79,7 @@ def plan(
     Example: isoflop plan posterior.nc --costs costs/delphes.toml --budget "100 USD"
     """
     from isoflop.forecast.advice import advise, to_json
+    from isoflop.forecast.outcomes import missing_link
     from isoflop.forecast.production import MANIFESTS, TABLES, require_table_format
     from isoflop.forecast.target import parse_target
 
@@ -92,10 +94,12 @@ def plan(
     limits = _constraints(max_jets, max_passes, days, gpus, latency)
     models = _cost_models(costs or [], measured)
     money = _money(budget, next(iter(models.values()))) if budget else None
+    from isoflop.forecast.significance import read_scenario
     from isoflop.inference.posterior import load
 
     posterior = load(path)
-    options = _options(posterior, models, group, limits, scenario, seed=seed, far=far)
+    analysis = read_scenario(scenario) if scenario else None
+    options = _options(posterior, models, group, limits, analysis, seed=seed, far=far)
     advice = advise(
         options,
         budget=money,
@@ -108,6 +112,8 @@ def plan(
     )
     write_text(to_json(advice), json_out)
     _write_requests(advice, production, jobs, gpus=gpus or 1, seeds=seeds)
+    if analysis and not quiet and (reason := missing_link(posterior, analysis)):
+        note(f"Without significance: {reason}.")
     _finish(posterior, advice, figure, quiet=quiet, tables=json_out != "-", strict=strict)
 
 
@@ -159,7 +165,7 @@ def _options(
     models: dict[str, "Costs"],
     groups: list[str] | None,
     limits: "Constraints",
-    scenario: Path | None,
+    scenario: "Scenario | None",
     *,
     seed: int,
     far: bool,
@@ -167,9 +173,7 @@ def _options(
     """Every group under every cost model."""
     from isoflop.forecast.option import make_option
     from isoflop.forecast.predict import group_names
-    from isoflop.forecast.significance import read_scenario
 
-    analysis = read_scenario(scenario) if scenario else None
     return [
         make_option(
             posterior,
@@ -177,7 +181,7 @@ def _options(
             costs,
             name=group if len(models) == 1 else f"{group}, {name}",
             constraints=limits,
-            scenario=analysis,
+            scenario=scenario,
             seed=seed,
             far=far,
         )

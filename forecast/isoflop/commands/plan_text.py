@@ -91,7 +91,7 @@ def _plan_lines(plans: Plans) -> Iterator[str]:
     needs = resources(plans)
     if "gpu_hours" in needs:
         yield (
-            f"  takes {number(needs['gpu_hours'])} GPU-h of {plans.option.costs.device.name}, "
+            f"  takes {number(needs['gpu_hours'])} h of {plans.option.costs.device.name}, "
             f"{number(needs['core_hours'])} core-h of {plans.option.costs.simulation.name}, "
             f"{number(needs['disk_byte'] / 1e9)} GB of disk"
         )

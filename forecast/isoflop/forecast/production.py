@@ -38,8 +38,10 @@ class ProductionRow:
     """Upper end of its 68 % interval."""
     disk_GB: float
     """Disk, in 10⁹ byte."""
+    farm_cores: int
+    """Cores of the farm."""
     wall_days: float
-    """Wall time on the farm, all its cores at work, in days."""
+    """Wall time, all cores of the farm at work, in days."""
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,7 @@ def _row(plans: Plans, process: str, jets: int, files: int) -> ProductionRow:
         core_hours_low_68=float(low),
         core_hours_high_68=float(high),
         disk_GB=jets * costs.storage.size.median / 1e9,
+        farm_cores=costs.production.cores,
         wall_days=hours / costs.production.cores / 24.0,
     )
 
