@@ -59,6 +59,7 @@ def test_a_plan_is_printed_drawn_and_written(
     assert re.search(r"parameters N +\S+ +as good: \S+ – \S+", captured.out)
     assert re.search(r"loss of a run \[nat\] +0\.\d+ +0\.\d+ – 0\.\d+", captured.out)
     assert "this plan reaches loss 0.83 with probability" in captured.out
+    assert "The prior alone decides omega[full-40]" in captured.out
     assert "Verdict: " in captured.err
     assert (tmp_path / "p.png").stat().st_size > 10_000
     assert json.loads((tmp_path / "p.json").read_text())["budget"] == pytest.approx(28.0)

@@ -218,11 +218,16 @@ def _finish(
 ) -> None:
     """Print, draw, and end with the verdict on the posterior at the farthest plan."""
     from isoflop.commands.plan_text import advice_lines
+    from isoflop.inference.diagnostics import prior_driven
     from isoflop.inference.verdict import sentence
 
     if tables and not quiet:
         for line in advice_lines(advice):
             show(line)
+        shown = {one.option.group for one in advice.answers}
+        driven = [name for name in prior_driven(posterior) if name.split("[")[1][:-1] in shown]
+        if driven:
+            show(f"\nThe prior alone decides {', '.join(driven)}: no run informs it.")
     if figure:
         from isoflop.forecast.figures import save_figure
         from isoflop.forecast.plan_figure import plan_figure

@@ -129,8 +129,7 @@ def _answer(
 
 def _budgets(options: Sequence[Option], middle: float) -> tuple[np.ndarray, int]:
     """Budgets of the curves, and the place of the one asked for among them."""
-    least = min(cheapest_run(option) for option in options)
-    least = max(least, *(option.spending.least for option in options))
+    least = max(max(cheapest_run(option), option.spending.least) for option in options)
     low = min(least, middle)
     high = max(middle, min(middle * BEYOND, least * 10.0**DECADES))
     below, above = CURVE_POINTS
