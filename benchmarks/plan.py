@@ -73,11 +73,11 @@ def like_jets() -> xr.DataTree:
 def everything(option: Option, budgets: np.ndarray) -> int:
     """Compute all that a plan has to say at every budget; the number of arrays of draws."""
     plans = make_plans(option, budgets)
-    drawn = list(outcomes(option, plans.loss).values())
-    drawn += [plans.regret, plans.cost_draws.total]
+    before = outcomes(option, plans.loss)
+    drawn = [*before.values(), plans.regret, plans.cost_draws.total]
     for one in marginals(plans):
         after = outcomes(option, one.loss)
-        drawn += [after[name] - before for name, before in outcomes(option, plans.loss).items()]
+        drawn += [after[name] - value for name, value in before.items()]
     assert np.isfinite(plans.ranges.params).all()
     for values in drawn:
         quantiles(values)
