@@ -11,6 +11,7 @@ import typer
 
 from isoflop.commands.law import backtest, check, fit
 from isoflop.commands.outlook import forecast
+from isoflop.commands.plan import plan
 from isoflop.commands.runs import simulate, train
 from isoflop.commands.significance import significance
 
@@ -23,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-for command in (simulate, train, fit, check, forecast, backtest, significance):
+for command in (simulate, train, fit, check, forecast, plan, backtest, significance):
     app.command()(command)
 
 

@@ -3,24 +3,10 @@
 import math
 import re
 
-PREFIXES = {
-    "": 1.0,
-    "k": 1e3,
-    "M": 1e6,
-    "G": 1e9,
-    "T": 1e12,
-    "P": 1e15,
-    "E": 1e18,
-    "Z": 1e21,
-    "Y": 1e24,
-}
+from isoflop.forecast.units import PREFIXES, split_number
+
 SECONDS = {"GPU-s": 1.0, "GPU-h": 3600.0, "GPU-d": 86400.0}
 UNITS = f"FLOP (with a prefix {', '.join(p for p in PREFIXES if p)}), {', '.join(SECONDS)}"
-
-_QUANTITY = re.compile(
-    r"\s*(?P<number>[+-]?(?:\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?|nan|inf))"
-    r"\s*(?P<unit>.*?)\s*"
-)
 
 
 def parse_budget(text: str, *, flops_per_second: float | None = None) -> float:
@@ -34,7 +20,7 @@ def parse_budget(text: str, *, flops_per_second: float | None = None) -> float:
     >>> parse_budget("2 GPU-h", flops_per_second=1e14)
     7.2e+17
     """
-    number, unit = _split(text, thing="budget", example="1e21")
+    number, unit = split_number(text, thing="budget", example="1e21")
     prefix = re.fullmatch(r"(.?)FLOPs?", unit)
     if not unit:
         scale = 1.0
@@ -53,19 +39,12 @@ def parse_speed(text: str) -> float:
     >>> parse_speed("400 TFLOP/s")
     400000000000000.0
     """
-    number, unit = _split(text, thing="speed", example="400 TFLOP/s")
+    number, unit = split_number(text, thing="speed", example="400 TFLOP/s")
     prefix = re.fullmatch(r"(.?)FLOP/s", unit or "FLOP/s")
     if not prefix or prefix[1] not in PREFIXES:
         raise ValueError(f"speed {text!r}: unknown unit {unit!r}; use FLOP/s, e.g. 400 TFLOP/s")
     speed = number * PREFIXES[prefix[1]]
     return _positive(speed, text, thing="speed", unit="FLOP/s", example="400 TFLOP/s")
-
-
-def _split(text: str, *, thing: str, example: str) -> tuple[float, str]:
-    match = _QUANTITY.fullmatch(text)
-    if match is None:
-        raise ValueError(f"{thing} {text!r}: no number in front; write it like {example}")
-    return float(match["number"]), match["unit"]
 
 
 def _speed(text: str, flops_per_second: float | None) -> float:

@@ -126,6 +126,29 @@ def log_reducible(
     return log_value
 
 
+def reducible_base(
+    params: ArrayLike,
+    effective: ArrayLike,
+    *,
+    log_A: ArrayLike,
+    log_B: ArrayLike,
+    alpha: ArrayLike,
+    beta: ArrayLike,
+    penalty: ArrayLike = 0.0,
+) -> Array:
+    """u = A N^−α + B D_eff^−β + penalty, of which the reducible loss is the power γ.
+
+    Half the work of `log_reducible` where u is no extreme number.
+
+    >>> float(reducible_base(1.0, 1.0, log_A=0.0, log_B=0.0, alpha=0.5, beta=0.5))
+    2.0
+    """
+    xp = _namespace(params, effective, log_A, log_B, alpha, beta, penalty)
+    log_n_term, log_d_term = _log_terms(params, effective, log_A, log_B, alpha, beta)
+    value: Array = xp.exp(log_n_term) + xp.exp(log_d_term) + penalty
+    return value
+
+
 def _log_terms(
     params: ArrayLike,
     effective: ArrayLike,

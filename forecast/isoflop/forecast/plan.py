@@ -1,0 +1,320 @@
+"""The best way to spend a budget on a tagger: how large a network, how many jets, how many passes.
+
+A plan is one run (N, U, e). It is chosen for the smallest expected loss over the draws of the law
+(or the best expected value of another quantity) among all runs that the budget pays for at the
+medians of the cost model; then the loss of a new run, its worth, its cost and its regret are given
+with the whole posterior. Arrays are of shape (draws, points), a point a budget.
+"""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from isoflop.forecast.cost import Parts, cost_draws, cost_parts, prices
+from isoflop.forecast.limits import bounds_met
+from isoflop.forecast.option import Option, fitted_runs, law_excess, law_loss
+from isoflop.forecast.outcomes import REJECTION
+from isoflop.forecast.predict import extrapolation_decades
+from isoflop.forecast.spending import Runs, Score, runs_at, search
+
+SEARCHED_DRAWS = 400
+"""The search for a plan looks at so many draws, evenly taken; all that is shown uses all."""
+PRECISION = 0.1
+"""Of each draw's own best plan, in log N and log e: its loss is flat there."""
+CHUNK = 10
+"""Budgets at a time in the search of each draw, so that its arrays stay in the cache."""
+TOLERANCE = 0.001
+"""Plans whose expected loss is within this share of the best are as good."""
+NEAR = (25, 13)
+"""Grid of plans about the best that are compared with it, in log N and v."""
+WITHIN = 0.5
+"""Probability with which the true cost stays within the budget, if no other is asked for."""
+CONTINGENCY = 0.002
+"""Relative precision with which it does."""
+CONTINGENCY_ROUNDS = 8
+DECADES = 10.0
+"""Budgets more than this many decades above the cheapest run are refused."""
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """Plans that are as good as the best, within the tolerance or the noise; arrays (2, points)."""
+
+    params: np.ndarray
+    """Smallest and largest N."""
+    unique_samples: np.ndarray
+    """Smallest and largest U, in jets."""
+    epochs: np.ndarray
+    """Fewest and most passes."""
+    training_share: np.ndarray
+    """Smallest and largest share of the budget that goes into training."""
+
+
+@dataclass(frozen=True)
+class Plans:
+    """The best plan of each of a row of budgets, one option."""
+
+    option: Option
+    """Whose plans they are."""
+    budget: np.ndarray
+    """Budgets in money, shape (points,)."""
+    spent: np.ndarray
+    """What of them is planned at the medians of the cost model, so that the true cost stays within
+    the budget with the probability asked for; shape (points,)."""
+    at: tuple[np.ndarray, np.ndarray]
+    """log N and v of the plans (`spending`), shape (points,) each."""
+    tolerance: float
+    """Plans whose expected loss is within this share of the best are as good."""
+
+    @cached_property
+    def runs(self) -> Runs:
+        """N, U and e, shape (points,)."""
+        return runs_at(self.option.spending, self.spent, *self.at)
+
+    @cached_property
+    def loss(self) -> np.ndarray:
+        """Loss of the run [nat], with the law's error and the scatter of runs."""
+        return self.option.predicted_loss(self.runs)
+
+    @cached_property
+    def law_loss(self) -> np.ndarray:
+        """Loss of the law [nat]."""
+        return law_loss(self.option.draws, self.runs)
+
+    @cached_property
+    def best_loss(self) -> np.ndarray:
+        """Loss of the law [nat] at each draw's own best plan: what knowing the law would give."""
+        own = _best_loss(self.option, self.spent, self.at)
+        return np.asarray(np.minimum(self.law_loss, own))
+
+    @cached_property
+    def parts(self) -> Parts:
+        """What it costs at the medians, by part, in money, shape (points,)."""
+        return parts_of(self.option, self.runs)
+
+    @cached_property
+    def ranges(self) -> Ranges:
+        """The plans that are as good."""
+        return _ranges(self.option, self.spent, self.at, tolerance=self.tolerance)
+
+    def bounds(self, place: int = 0) -> tuple[str, ...]:
+        """What a plan sits on, in words; empty for a free optimum."""
+        return bounds_met(self.runs, self.option.caps, place)
+
+    @property
+    def regret(self) -> np.ndarray:
+        """Loss [nat] that knowing the law would save, not negative."""
+        return np.asarray(self.law_loss - self.best_loss)
+
+    @property
+    def flops(self) -> np.ndarray:
+        """Training compute, in FLOP."""
+        runs = self.runs
+        per = self.option.draws.flops_per_param_sample
+        return np.asarray(per * runs.params * runs.unique_samples * runs.epochs)
+
+    def decades(self, place: int = 0) -> float:
+        """Decades of training compute beyond the dearest fitted run."""
+        return extrapolation_decades(float(self.flops[place]), self.option.draws.largest_flops)
+
+    @cached_property
+    def cost_draws(self) -> Parts:
+        """Draws of what each plan costs, in money."""
+        return drawn_costs(self.option, self.runs)
+
+
+def make_plans(
+    option: Option,
+    budget: ArrayLike,
+    *,
+    quantity: str = "loss",
+    within: float = WITHIN,
+    tolerance: float = TOLERANCE,
+) -> Plans:
+    """The best plan of each budget [money], shape (points,), for the expected `quantity`.
+
+    The true cost is within the budget with probability `within`. Raises `ValueError` for a budget
+    that does not pay for one parameter and one jet.
+    """
+    money = _budgets(option, budget)
+    spent, at = _within(option, money, quick_search(option, money), within)
+    if quantity != "loss":
+        at = search(_expected(option, quantity), option.spending, spent, start=at)
+    return Plans(option, money, spent, at, tolerance)
+
+
+def _within(
+    option: Option, money: np.ndarray, at: tuple[np.ndarray, np.ndarray], within: float
+) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
+    """What to spend at the medians so that the true cost is within the budget, and its plans.
+
+    A fixed point: the budget is scaled by what the plan's cost exceeds it by, and planned again.
+    """
+    if not 0.0 < within < 1.0:
+        raise ValueError(
+            f"the probability to stay within the budget is {within:g}; it must lie between 0 and 1"
+        )
+    spent = money
+    for _ in range(CONTINGENCY_ROUNDS):
+        runs = runs_at(option.spending, spent, *at)
+        cost = np.quantile(drawn_costs(option, runs).total, within, axis=0)
+        # Where caps leave money over there is nothing to scale.
+        all_spent = parts_of(option, runs).total > 0.99 * spent
+        scale = np.where(all_spent, money / cost, np.minimum(money / cost, 1.0))
+        if float(np.abs(scale - 1.0).max()) < CONTINGENCY:
+            break
+        spent = np.maximum(spent * scale, option.spending.least)
+        at = quick_search(option, spent, start=at)
+    return spent, at
+
+
+def drawn_costs(option: Option, runs: Runs) -> Parts:
+    """Draws of what runs cost, in money, shape (draws, points)."""
+    return cost_draws(
+        option.costs,
+        len(option.draws.alpha),
+        params=runs.params,
+        unique_samples=runs.unique_samples,
+        epochs=runs.epochs,
+        flops_per_param_sample=option.draws.flops_per_param_sample,
+        seed=option.seed,
+    )
+
+
+def quick_search(
+    option: Option, money: np.ndarray, *, start: tuple[np.ndarray, np.ndarray] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """log N and v of the plans with the smallest expected loss, for budgets known to be good."""
+    every = max(1, len(option.draws.alpha) // SEARCHED_DRAWS)
+
+    def expected(params: np.ndarray, unique: np.ndarray, epochs: np.ndarray) -> np.ndarray:
+        loss = law_loss(option.draws, Runs(params, unique, epochs), every=every)
+        return np.asarray(loss.mean(axis=0))
+
+    return search(expected, option.spending, money, start=start, step=0.1)
+
+
+def parts_of(option: Option, runs: Runs) -> Parts:
+    """What runs cost at the medians, by part, in money."""
+    return cost_parts(
+        prices(option.costs),
+        runs.params,
+        unique_samples=runs.unique_samples,
+        epochs=runs.epochs,
+        flops_per_param_sample=option.draws.flops_per_param_sample,
+    )
+
+
+def cheapest_run(option: Option) -> float:
+    """What the cheapest fitted run of the group costs by the cost model, in money."""
+    own = fitted_runs(option.posterior, option.group)
+    params, samples, unique = (
+        own[name].values.astype(float) for name in ("params", "samples", "unique_samples")
+    )
+    return float(parts_of(option, Runs(params, unique, samples / unique)).total.min())
+
+
+def require_reach(option: Option, money: float, *, far: bool, text: str) -> None:
+    """Refuse a budget below the cheapest run ever trained or `DECADES` above it."""
+    if far:
+        return
+    least, unit = cheapest_run(option), option.costs.currency
+    if money < least:
+        raise ValueError(
+            f"budget {text} is {money:.3g} {unit}, below {least:.3g} {unit}, what the cheapest run "
+            f"ever trained in {option.group} costs by {option.costs.name}: no run says what so "
+            "little buys; give more, or --far if that is meant"
+        )
+    if money > least * 10.0**DECADES:
+        raise ValueError(
+            f"budget {text} is {money:.3g} {unit}, {np.log10(money / least):.1f} decades above the "
+            f"cheapest run ever trained in {option.group}, {least:.3g} {unit}: no law has been "
+            f"seen to hold over more than {DECADES:g}; give less, or --far if that is meant"
+        )
+
+
+def _expected(option: Option, name: str) -> Score:
+    """Minus the expected quantity where more is better; all draws, for each has its own link.
+
+    A rejection counts by its logarithm: its mean would be that of the few luckiest draws.
+    """
+    sign = -1.0 if option.quantity(name).higher_is_better else 1.0
+
+    def expected(params: np.ndarray, unique: np.ndarray, epochs: np.ndarray) -> np.ndarray:
+        loss = law_loss(option.draws, Runs(params, unique, epochs))
+        drawn = option.worth(loss, [name])[name]
+        counted = np.log(drawn) if name.startswith(REJECTION) else drawn
+        return np.asarray(sign * counted.mean(axis=0))
+
+    return expected
+
+
+def _best_loss(option: Option, money: np.ndarray, at: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    """Loss of the law at each draw's own best plan, found from the plan for all of them."""
+    draws = option.draws
+
+    def own(params: np.ndarray, unique: np.ndarray, epochs: np.ndarray) -> np.ndarray:
+        return law_excess(draws, Runs(params, unique, epochs))
+
+    def best(first: int) -> np.ndarray:
+        part = slice(first, first + CHUNK)
+        shape = (len(draws.alpha), len(money[part]))
+        start = (np.broadcast_to(at[0][part], shape), np.broadcast_to(at[1][part], shape))
+        found = search(
+            own, option.spending, money[None, part], start=start, step=0.5, precision=PRECISION
+        )
+        return law_loss(draws, runs_at(option.spending, money[None, part], *found))
+
+    # NumPy lets go of the interpreter, so threads share the cores; the numbers do not depend on it.
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        return np.concatenate(list(pool.map(best, range(0, len(money), CHUNK))), axis=1)
+
+
+def _ranges(
+    option: Option, money: np.ndarray, at: tuple[np.ndarray, np.ndarray], *, tolerance: float
+) -> Ranges:
+    """How far N, U and e may move before the expected loss is worse than the tolerance or noise."""
+    every = max(1, len(option.draws.alpha) // SEARCHED_DRAWS)
+    best = law_loss(option.draws, runs_at(option.spending, money, *at), every=every)
+    columns = [[value, value] for value in _sizes(option, runs_at(option.spending, money, *at))]
+    # Closer together about the plan, for an optimum may be sharp.
+    near, far = (np.linspace(-1.0, 1.0, points) for points in NEAR)
+    reach, passes = np.log(10.0) * near * np.abs(near), 0.25 * far * np.abs(far)
+    for shift, place in ((n, v) for n in reach for v in passes):
+        runs = runs_at(
+            option.spending,
+            money,
+            np.maximum(at[0] + shift, 0.0),
+            np.clip(at[1] + place, 0.0, 1.0),
+        )
+        worse = law_loss(option.draws, runs, every=every) - best
+        noise = 2.0 * worse.std(axis=0) / np.sqrt(len(worse))
+        good = worse.mean(axis=0) <= np.maximum(tolerance * best.mean(axis=0), noise)
+        good &= runs.params <= option.spending.most_params * (1.0 + 1e-9)
+        for pair, value in zip(columns, _sizes(option, runs), strict=True):
+            pair[0] = np.where(good, np.minimum(pair[0], value), pair[0])
+            pair[1] = np.where(good, np.maximum(pair[1], value), pair[1])
+    return Ranges(*(np.stack(pair) for pair in columns))
+
+
+def _sizes(option: Option, runs: Runs) -> tuple[np.ndarray, ...]:
+    """N, U, e and the share of training, of runs of shape (points,)."""
+    parts = parts_of(option, runs)
+    return runs.params, runs.unique_samples, runs.epochs, parts.training / parts.total
+
+
+def _budgets(option: Option, budget: ArrayLike) -> np.ndarray:
+    money = np.atleast_1d(np.asarray(budget, float))
+    bad = money[~(np.isfinite(money) & (money >= option.spending.least))]
+    if bad.size:
+        unit = option.costs.currency
+        raise ValueError(
+            f"budget is {bad[0]:.3g} {unit}; it must be finite and at least "
+            f"{option.spending.least:.3g} {unit}, what one parameter and one jet cost in "
+            f"{option.name}; give a larger budget"
+        )
+    return money

@@ -1,0 +1,184 @@
+"""What a budget can buy: the runs (N, U, e) that it pays for under caps, and the best of them.
+
+A run costs a·N·U·e + b·U + d·N: training, jets, serving. Once N and e are chosen the budget and the
+caps leave the largest U, so a run has two coordinates, log N and v, the place of log e between the
+fewest and the most passes that make sense at this N:
+
+* fewest: 1, or as many as spend the budget where the number of jets is capped;
+* most: where the training that is allowed is used up, or `MOST_PASSES`.
+
+All caps lie on edges of that rectangle. In it log u is convex (all but the overfitting term):
+log D_eff = min over caps of log U, each concave in log N and log e, plus the concave log gain. So a
+pattern search finds the one minimum, from the best point of a coarse grid.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+MOST_PASSES = 1e4
+"""Passes beyond which none is looked for: no gain ω known comes near."""
+COARSE = (25, 9)
+"""Points of the coarse grid in log N and v."""
+Score = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+"""What is minimised, of N, U and e."""
+
+
+@dataclass(frozen=True)
+class Spending:
+    """Prices of a run and the caps on it."""
+
+    training: float
+    """a: money per parameter and jet seen."""
+    jet: float
+    """b: money per distinct jet, made and kept."""
+    serving: float
+    """d: money per parameter, for all the jets that are served."""
+    most_params: float = math.inf
+    """Cap on N."""
+    most_jets: float = math.inf
+    """Cap on U, in jets."""
+    most_training: float = math.inf
+    """Cap on N·U·e."""
+    most_passes: float = MOST_PASSES
+    """Cap on e."""
+
+    @property
+    def least(self) -> float:
+        """What one parameter and one jet cost."""
+        return self.training + self.jet + self.serving
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Runs that a budget buys; arrays of one shape."""
+
+    params: np.ndarray
+    """N."""
+    unique_samples: np.ndarray
+    """U, in jets."""
+    epochs: np.ndarray
+    """e."""
+
+    def at(self, place: int) -> tuple[float, float, float]:
+        """N, U and e of one of them."""
+        return (
+            float(self.params[place]),
+            float(self.unique_samples[place]),
+            float(self.epochs[place]),
+        )
+
+
+def largest_log_params(spending: Spending, budget: np.ndarray) -> np.ndarray:
+    """log N of the largest network whose training on one jet the budget and the caps allow."""
+    paid = (budget - spending.jet) / (spending.training + spending.serving)
+    top = np.minimum(paid, min(spending.most_params, spending.most_training))
+    return np.asarray(np.log(np.maximum(top, 1.0)))
+
+
+def runs_at(
+    spending: Spending, budget: np.ndarray, log_params: np.ndarray, place: np.ndarray
+) -> Runs:
+    """The runs at log N and v that spend the budget as far as the caps allow."""
+    params = np.exp(log_params)
+    left = np.maximum(budget - spending.serving * params, 0.0)
+    fewest, most = _passes(spending, left, params)
+    epochs = np.exp(np.log(fewest) + place * (np.log(most) - np.log(fewest)))
+    paid = left / (spending.training * params * epochs + spending.jet)
+    trained = spending.most_training / (params * epochs)
+    unique = np.minimum(np.minimum(paid, spending.most_jets), trained)
+    return Runs(params, np.maximum(unique, 1.0), epochs)
+
+
+def search(
+    score: Score,
+    spending: Spending,
+    budget: np.ndarray,
+    *,
+    start: tuple[np.ndarray, np.ndarray] | None = None,
+    step: float = 0.5,
+    precision: float = 0.01,
+) -> tuple[np.ndarray, np.ndarray]:
+    """log N and v of the best run of each budget, to `precision` in log N and log e.
+
+    `budget` has shape (points,), or (1, points) where each draw has a search of its own: `score`
+    then returns (draws, points). From `start` with steps of `step`, or from the best point of the
+    coarse grid with steps of its spacing.
+    """
+    top = largest_log_params(spending, budget)
+
+    def value(log_params: np.ndarray, place: np.ndarray) -> np.ndarray:
+        runs = runs_at(spending, budget, log_params, place)
+        return score(runs.params, runs.unique_samples, runs.epochs)
+
+    if start is None:
+        log_params, place = _coarse(value, top)
+        steps = np.broadcast_to(top / (COARSE[0] - 1), log_params.shape)
+    else:
+        log_params, place = start
+        steps = np.full(log_params.shape, step)
+    return _descend(value, log_params, place, step=steps, top=top, precision=precision)
+
+
+def _passes(
+    spending: Spending, left: np.ndarray, params: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The fewest and the most passes that make sense at N, with `left` to spend on jets."""
+    a, b, cap, most = spending.training, spending.jet, spending.most_jets, spending.most_training
+    fewest = np.maximum((left / cap - b) / (a * params), 1.0)
+    limit = np.full(params.shape, min(spending.most_passes, MOST_PASSES))
+    if math.isfinite(most):
+        # Passes from which on the training allowed, and not the budget or the jets, sets U.
+        with np.errstate(divide="ignore"):
+            paid = np.where(left > a * most, most * b / (params * (left - a * most)), np.inf)
+        limit = np.minimum(limit, np.maximum(np.maximum(paid, most / (params * cap)), 1.0))
+    return np.minimum(fewest, limit), limit
+
+
+def _coarse(
+    value: Callable[[np.ndarray, np.ndarray], np.ndarray], top: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """log N and v of the best point of the coarse grid."""
+    best = log_params = place = np.zeros_like(top)
+    for i, (share, v) in enumerate(
+        (n, v) for n in np.linspace(0.0, 1.0, COARSE[0]) for v in np.linspace(0.0, 1.0, COARSE[1])
+    ):
+        at, passes = share * top, np.full_like(top, v)
+        found = value(at, passes)
+        better = found < best if i else np.full(np.shape(found), True)
+        best = np.where(better, found, best)
+        log_params, place = np.where(better, at, log_params), np.where(better, passes, place)
+    return log_params, place
+
+
+def _descend(
+    value: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    log_params: np.ndarray,
+    place: np.ndarray,
+    *,
+    step: np.ndarray,
+    top: np.ndarray,
+    precision: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pattern search: go to the best of eight neighbours, halve the step where none is better."""
+    per_log = 1.0 / math.log(MOST_PASSES)
+    best = value(log_params, place)
+    rounds = math.ceil(math.log2(max(float(step.max()) / precision, 2.0)))
+    # Each halving may be preceded by moves; a start from a grid needs one or two a scale.
+    for _ in range(3 * rounds):
+        next_n, next_v, moved = log_params, place, np.full(best.shape, False)
+        for dn, dv in ((i, j) for i in (-1, 0, 1) for j in (-1, 0, 1) if i or j):
+            n = np.clip(log_params + dn * step, 0.0, top)
+            v = np.clip(place + dv * step * per_log, 0.0, 1.0)
+            found = value(n, v)
+            better = found < best
+            best = np.where(better, found, best)
+            next_n, next_v = np.where(better, n, next_n), np.where(better, v, next_v)
+            moved |= better
+        log_params, place = next_n, next_v
+        step = np.where(moved, step, step / 2.0)
+        if float(step.max()) < precision / 2.0:
+            break
+    return log_params, place
