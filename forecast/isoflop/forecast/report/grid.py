@@ -56,3 +56,9 @@ def stops(low: float, high: float) -> list[float]:
     raise ValueError(
         f"--budgets spans {math.log10(high / low):.0f} decades; the slider holds {MOST_STOPS - 1}"
     )
+
+
+def whole_decades(budgets: list[float]) -> list[float]:
+    """Those of these budgets [FLOP] that are powers of ten, and the first and the last."""
+    inner = [flops for flops in budgets if math.log10(flops) % 1.0 == 0.0]
+    return sorted({budgets[0], *inner, budgets[-1]})

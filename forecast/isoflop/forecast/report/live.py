@@ -58,6 +58,7 @@ def live_data(
         "quantiles": list(QUANTILES),
         "budgets": list(budgets),
         "draws": len(range(0, draws, stride)),
+        "thinned": stride > 1,
         "ceiling": None if math.isinf(laws[0].ceiling) else laws[0].ceiling,
         "sigma_samples": laws[0].sigma_samples,
         "groups": [_group(posterior, law, budgets, stride=stride, seed=seed) for law in laws],

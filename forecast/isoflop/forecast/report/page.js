@@ -1,0 +1,173 @@
+// What moves on the page: slider, group, target, theme, and the order of the runs.
+
+const byId = (id) => document.getElementById(id);
+const data = JSON.parse(byId("data").textContent);
+const groups = data.groups.map((group) => unpackGroup(group, data.draws));
+const known = groups.map(() => new Map());
+const SUPERSCRIPT = { "-": "⁻", 0: "⁰", 1: "¹", 2: "²", 3: "³", 4: "⁴", 5: "⁵", 6: "⁶", 7: "⁷", 8: "⁸", 9: "⁹" };
+
+// Four digits where that is plain, else as 7.49×10⁹; `spoken` without raised digits.
+function number(value, spoken = false) {
+  const size = Math.abs(value);
+  if (value === 0 || (size >= 1e-3 && size < 1e4)) return String(Number(value.toPrecision(4)));
+  const [digits, exponent] = value.toExponential(2).split("e");
+  const power = String(Number(exponent));
+  return spoken ? `${digits} times 10 to the ${power}` : `${digits}×10${[...power].map((c) => SUPERSCRIPT[c]).join("")}`;
+}
+const percent = (share) => `${number(Number((100 * share).toPrecision(3)))} %`;
+
+// What a group can expect at a stop of the slider; kept, because the slider comes back.
+function outlook(index, stop) {
+  if (!known[index].has(stop)) {
+    const group = groups[index], flops = data.budgets[stop], params = group.params[stop];
+    const samples = flops / group.flops_per_param_sample / params;
+    const loss = lossDraws(data, group, params, samples);
+    const best = optimumDraws(data, group, flops);
+    known[index].set(stop, {
+      params, samples, draws: loss,
+      quantiles: {
+        loss: quantiles(loss, data.quantiles),
+        params_opt: quantiles(best.params, data.quantiles),
+        samples_opt: quantiles(best.samples, data.quantiles),
+      },
+    });
+  }
+  return known[index].get(stop);
+}
+const lossAt = (index, stop) => outlook(index, stop).quantiles.loss;
+
+const state = { group: 0, stop: Number(byId("budget").value) };
+const fans = groups.map(() => null);
+let chart = null;
+
+function cell(row, name, text, value) {
+  const made = document.createElement(name);
+  made.textContent = text;
+  if (value !== undefined) made.dataset.value = value;
+  row.append(made);
+  return made;
+}
+
+function outlookRow(name, label, unit, values) {
+  const row = document.createElement("tr");
+  row.dataset.quantity = name;
+  cell(row, "th", label).scope = "row";
+  const [low95, low68, median, high68, high95] = values;
+  cell(row, "td", number(median));
+  cell(row, "td", `${number(low68)} – ${number(high68)}`);
+  cell(row, "td", `${number(low95)} – ${number(high95)}`);
+  cell(row, "td", unit);
+  row.dataset.values = JSON.stringify(values);
+  return row;
+}
+
+function showNumbers() {
+  const group = groups[state.group], flops = data.budgets[state.stop];
+  const at = outlook(state.group, state.stop);
+  const { loss, params_opt, samples_opt } = at.quantiles;
+  const decades = group.decades[state.stop];
+  const where = decades > 0 ? `${decades.toFixed(1)} decades beyond the runs of ${group.name}` : `within the runs of ${group.name}`;
+  byId("budget-text").textContent = `${number(flops)} FLOP`;
+  byId("budget").setAttribute("aria-valuetext",
+    `${number(flops, true)} FLOP, ${where}: loss ${number(loss[2])} nat, 68 percent from ${number(loss[1])} to ${number(loss[3])}`);
+  const far = group.too_far[state.stop];
+  byId("distance").textContent = far ? `Not to be trusted: ${far}.` : `${where[0].toUpperCase()}${where.slice(1)}.`;
+  byId("distance").className = far ? "badge bad" : "badge";
+  byId("plan").textContent = `The best plan for all draws together: N = ${number(at.params)} parameters, D = ${number(at.samples)} samples, one epoch`
+    + (group.at_bound[state.stop] ? ". It sits on a bound, N = 1 or D = 1, where the law means nothing." : ".");
+  byId("outlook").tBodies[0].replaceChildren(
+    outlookRow("loss", "loss of a run", "nat", loss),
+    outlookRow("params_opt", "best N", "parameters", params_opt),
+    outlookRow("samples_opt", "best D", "samples", samples_opt),
+  );
+  showTarget();
+  if (chart) moveCursor(chart, flops, loss, colourOf(state.group), `${number(flops)} FLOP`);
+}
+
+function showTarget() {
+  const target = Number(byId("target").value), { draws } = outlook(state.group, state.stop);
+  let reached = 0;
+  for (const loss of draws) reached += loss <= target;
+  byId("reached").textContent = byId("target").value === "" ? "" : percent(reached / draws.length);
+}
+
+function showChart() {
+  chart = drawChart(byId("chart"), data, fans, state.group);
+  showNumbers();
+}
+
+// The fan of the chosen group at once, the others when the page stands.
+function computeFans(index) {
+  fans[index] ??= data.budgets.map((_, stop) => lossAt(index, stop));
+}
+function chooseGroup() {
+  state.group = byId("group").selectedIndex;
+  computeFans(state.group);
+  showChart();
+}
+function computeNextFan() {
+  const next = fans.findIndex((fan) => !fan);
+  if (next < 0) return showAgreement();
+  computeFans(next);
+  showChart();
+  setTimeout(computeNextFan);
+}
+
+// Recompute what the command wrote into this page, and say how well it agrees.
+function showAgreement() {
+  let worst = 0;
+  for (const { group, stop, quantity, values } of data.checks) {
+    outlook(group, stop).quantiles[quantity].forEach((value, q) => {
+      worst = Math.max(worst, Math.abs(value / values[q] - 1));
+    });
+  }
+  const count = data.checks.length * data.quantiles.length;
+  byId("agreement").textContent = data.thinned
+    ? `${count} quantiles recomputed here from the draws that the page holds differ from those of the command, which has all of them, by at most ${percent(worst)}`
+    : `${count} quantiles recomputed here agree with those of the command to ${worst.toExponential(0)}`
+      + (worst <= 1e-6 ? "" : ", which is worse than 1e-6: do not use the slider, and report this browser");
+  document.documentElement.dataset.ready = "yes";
+}
+
+function sortRuns(head, column) {
+  const table = head.closest("table"), direction = head.getAttribute("aria-sort") === "ascending" ? -1 : 1;
+  for (const other of head.parentElement.cells) other.setAttribute("aria-sort", "none");
+  head.setAttribute("aria-sort", direction === 1 ? "ascending" : "descending");
+  const value = (row) => row.cells[column].dataset.value ?? row.cells[column].textContent;
+  const compare = (a, b) => {
+    const [x, y] = [value(a), value(b)];
+    if (x === "" || y === "") return (x === "") - (y === "");  // what is not known comes last
+    return direction * (isNaN(x) || isNaN(y) ? x.localeCompare(y) : x - y);
+  };
+  table.tBodies[0].append(...[...table.tBodies[0].rows].sort(compare));
+}
+
+function switchTheme() {
+  const dark = isDark();
+  document.documentElement.dataset.theme = dark ? "light" : "dark";
+  nameTheme();
+}
+const isDark = () => (document.documentElement.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
+const nameTheme = () => { byId("theme").textContent = isDark() ? "light" : "dark"; };
+
+function start() {
+  byId("live").hidden = byId("theme").hidden = false;
+  byId("target").value = Number(lossAt(0, state.stop)[2].toPrecision(2));
+  byId("budget").addEventListener("input", (event) => { state.stop = event.target.valueAsNumber; showNumbers(); });
+  byId("group").addEventListener("change", chooseGroup);
+  byId("target").addEventListener("input", showTarget);
+  byId("theme").addEventListener("click", switchTheme);
+  [...byId("runs-table").tHead.rows[0].cells].forEach((head, column) => head.firstElementChild.addEventListener("click", () => sortRuns(head, column)));
+  drawLegend(byId("legend"), data);
+  nameTheme();
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", nameTheme);
+  chooseGroup();
+  let width = byId("chart").clientWidth;
+  new ResizeObserver(() => {
+    if (byId("chart").clientWidth === width) return;
+    width = byId("chart").clientWidth;
+    showChart();
+  }).observe(byId("chart"));
+  setTimeout(computeNextFan);
+}
+start();
