@@ -1,6 +1,5 @@
 // Loss against compute, drawn as SVG; the look is that of the still figures. It computes nothing.
 
-const COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "currentColor"];
 const SHAPES = {
   circle: (r) => `M${-r},0A${r},${r} 0 1 0 ${r},0A${r},${r} 0 1 0 ${-r},0Z`,
   square: (r) => `M${-r},${-r}H${r}V${r}H${-r}Z`,
@@ -9,7 +8,7 @@ const SHAPES = {
 };
 const GROUPS_WITH_BANDS = 4;
 
-const colourOf = (index) => COLOURS[index % COLOURS.length];
+const colourOf = (index) => `var(--group-${index % 7})`;
 const shapeOf = (index, radius) => Object.values(SHAPES)[index % 4](radius);
 
 function element(parent, name, attributes, text) {
@@ -22,7 +21,7 @@ function element(parent, name, attributes, text) {
 
 // The scales of a chart `width` pixels wide that holds these numbers; both axes are logarithmic.
 function chartScales(width, flops, losses) {
-  const box = { left: 62, right: width - 12, top: 12, bottom: Math.round(Math.min(0.62 * width, 430)) };
+  const box = { left: 62, right: width - 12, top: 12, bottom: Math.round(Math.min(0.3 * width + 170, 430)) };
   const [x0, x1] = [Math.log10(Math.min(...flops)) - 0.15, Math.log10(Math.max(...flops)) + 0.25];
   const [y0, y1] = [Math.log10(Math.min(...losses)) - 0.02, Math.log10(Math.max(...losses)) + 0.02];
   return {
@@ -46,11 +45,12 @@ function lossTicks(low, high, most) {
   return range(Math.ceil(low / step), Math.floor(high / step)).map((k) => k * step);
 }
 
-// Everything that stays while the slider moves, for the group `chosen`.
-function drawChart(holder, data, fans, chosen) {
-  const width = Math.max(holder.clientWidth, 280);
+// Everything that stays while the slider moves, `space` pixels wide, for the group `chosen`.
+function drawChart(holder, space, data, fans, chosen) {
+  const width = Math.max(space, 280);
   const shown = fans.filter((fan) => fan);
-  const losses = [...shown.flatMap((fan) => [...fan.map((at) => at[0]), ...fan.map((at) => at[4])]), ...data.runs.flatMap((run) => run.loss)];
+  const ends = fans.flatMap((fan, index) => (fan ? fanStops(data, index).flatMap((i) => [fan[i][0], fan[i][4]]) : []));
+  const losses = [...ends, ...data.runs.flatMap((run) => run.loss)];
   const scales = chartScales(width, [...data.budgets, ...data.runs.flatMap((run) => run.flops)], losses);
   const { box, x, y } = scales;
   const height = box.bottom + 46;
@@ -99,15 +99,22 @@ function drawRuns(svg, { group, held_out, flops, loss }, { x, y }) {
   flops.forEach((at, i) => element(svg, "path", { d: shapeOf(group, held_out ? 4 : 2.8), transform: `translate(${x(at).toFixed(1)} ${y(loss[i]).toFixed(1)})`, ...look }));
 }
 
+// Stops of the slider where the fan of a group is drawn: from its cheapest run on.
+function fanStops(data, index) {
+  const stops = range(0, data.budgets.length - 1);
+  const above = stops.filter((i) => data.budgets[i] >= data.groups[index].smallest_flops);
+  return above.length ? above : stops;
+}
+
 function drawFan(svg, data, fan, index, { x, y }, bands) {
   const colour = colourOf(index);
   const line = (q, points) => points.map((i) => `${x(data.budgets[i]).toFixed(1)},${y(fan[i][q]).toFixed(1)}`);
-  const all = range(0, fan.length - 1);
+  const all = fanStops(data, index);
   for (const [low, high, opacity] of bands ? [[0, 4, 0.14], [1, 3, 0.28]] : []) {
     element(svg, "polygon", { points: [...line(low, all), ...line(high, all.slice().reverse())].join(" "), fill: colour, "fill-opacity": opacity });
   }
   const within = all.filter((i) => data.budgets[i] <= data.groups[index].largest_flops);
-  const beyond = all.slice(Math.max(within.length - 1, 0));
+  const beyond = all.slice(Math.max(within.length - 1, 0));  // no gap between the two
   element(svg, "polyline", { points: line(2, within).join(" "), fill: "none", stroke: colour, "stroke-width": 1.8 });
   element(svg, "polyline", { points: line(2, beyond).join(" "), fill: "none", stroke: colour, "stroke-width": 1.8, "stroke-dasharray": "6 4" });
 }

@@ -39,9 +39,9 @@ RUN_COLUMNS = {
     "flops": "C [FLOP]",
     "observed": "loss [nat]",
     "median": "predicted [nat]",
-    "low_95": "95 % from [nat]",
-    "high_95": "95 % to [nat]",
-    "error_percent": "predicted/observed − 1 [%]",
+    "low_95": "95 % low [nat]",
+    "high_95": "95 % high [nat]",
+    "error_percent": "error [%]",
     "held": "in 95 %",
 }
 """Columns of the table of runs and their heads."""
@@ -109,7 +109,7 @@ def collect(
     return Contents(
         title=f"Scaling law of {posterior.attrs.get('records') or 'unnamed records'}",
         trusted=judge(posterior).ok,
-        sentence=sentence(posterior),
+        sentence=_capital(sentence(posterior).removeprefix("Verdict: ")),
         notes=_notes(posterior, diagnosis, runs),
         groups=shown,
         start=start,
@@ -151,6 +151,10 @@ def _compared_runs(posterior: xr.DataTree, groups: Sequence[str]) -> pd.DataFram
     runs = pd.concat(tables, ignore_index=True)
     runs["held"] = np.where(runs["inside_95"], "yes", "no")
     return runs[runs["group"].isin(groups)].reset_index(drop=True)
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _kept_apart(runs: pd.DataFrame) -> pd.DataFrame | None:

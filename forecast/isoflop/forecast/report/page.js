@@ -16,25 +16,21 @@ function number(value, spoken = false) {
 }
 const percent = (share) => `${number(Number((100 * share).toPrecision(3)))} %`;
 
-// What a group can expect at a stop of the slider; kept, because the slider comes back.
-function outlook(index, stop) {
-  if (!known[index].has(stop)) {
-    const group = groups[index], flops = data.budgets[stop], params = group.params[stop];
-    const samples = flops / group.flops_per_param_sample / params;
-    const loss = lossDraws(data, group, params, samples);
-    const best = optimumDraws(data, group, flops);
-    known[index].set(stop, {
-      params, samples, draws: loss,
-      quantiles: {
-        loss: quantiles(loss, data.quantiles),
-        params_opt: quantiles(best.params, data.quantiles),
-        samples_opt: quantiles(best.samples, data.quantiles),
-      },
-    });
-  }
-  return known[index].get(stop);
+// Draws of each quantity of a group at a stop of the slider.
+function drawsOf(index, stop, quantity) {
+  const group = groups[index], flops = data.budgets[stop], params = group.params[stop];
+  if (quantity === "loss") return lossDraws(data, group, params, samplesOf(index, stop));
+  return optimumDraws(data, group, flops)[quantity === "params_opt" ? "params" : "samples"];
 }
-const lossAt = (index, stop) => outlook(index, stop).quantiles.loss;
+const samplesOf = (index, stop) =>
+  data.budgets[stop] / groups[index].flops_per_param_sample / groups[index].params[stop];
+
+// Their quantiles; kept, because the slider comes back.
+function quantilesOf(index, stop, quantity) {
+  const key = `${stop} ${quantity}`;
+  if (!known[index].has(key)) known[index].set(key, quantiles(drawsOf(index, stop, quantity), data.quantiles));
+  return known[index].get(key);
+}
 
 const state = { group: 0, stop: Number(byId("budget").value) };
 const fans = groups.map(() => null);
@@ -51,64 +47,64 @@ function cell(row, name, text, value) {
 function outlookRow(name, label, unit, values) {
   const row = document.createElement("tr");
   row.dataset.quantity = name;
-  cell(row, "th", label).scope = "row";
+  cell(row, "th", unit ? `${label} [${unit}]` : label).scope = "row";
   const [low95, low68, median, high68, high95] = values;
   cell(row, "td", number(median));
-  cell(row, "td", `${number(low68)} – ${number(high68)}`);
-  cell(row, "td", `${number(low95)} – ${number(high95)}`);
-  cell(row, "td", unit);
+  cell(row, "td", `${number(low68)}\u00a0– ${number(high68)}`);
+  cell(row, "td", `${number(low95)}\u00a0– ${number(high95)}`);
   row.dataset.values = JSON.stringify(values);
   return row;
 }
 
 function showNumbers() {
   const group = groups[state.group], flops = data.budgets[state.stop];
-  const at = outlook(state.group, state.stop);
-  const { loss, params_opt, samples_opt } = at.quantiles;
-  const decades = group.decades[state.stop];
-  const where = decades > 0 ? `${decades.toFixed(1)} decades beyond the runs of ${group.name}` : `within the runs of ${group.name}`;
+  const [loss, params_opt, samples_opt] = ["loss", "params_opt", "samples_opt"].map(
+    (quantity) => quantilesOf(state.group, state.stop, quantity));
+  const where = distance(group, flops, group.decades[state.stop]);
   byId("budget-text").textContent = `${number(flops)} FLOP`;
   byId("budget").setAttribute("aria-valuetext",
     `${number(flops, true)} FLOP, ${where}: loss ${number(loss[2])} nat, 68 percent from ${number(loss[1])} to ${number(loss[3])}`);
   const far = group.too_far[state.stop];
   byId("distance").textContent = far ? `Not to be trusted: ${far}.` : `${where[0].toUpperCase()}${where.slice(1)}.`;
   byId("distance").className = far ? "badge bad" : "badge";
-  byId("plan").textContent = `The best plan for all draws together: N = ${number(at.params)} parameters, D = ${number(at.samples)} samples, one epoch`
+  byId("plan").textContent = `The best plan for all draws together: N = ${number(group.params[state.stop])} parameters, D = ${number(samplesOf(state.group, state.stop))} samples, one epoch`
     + (group.at_bound[state.stop] ? ". It sits on a bound, N = 1 or D = 1, where the law means nothing." : ".");
   byId("outlook").tBodies[0].replaceChildren(
     outlookRow("loss", "loss of a run", "nat", loss),
-    outlookRow("params_opt", "best N", "parameters", params_opt),
-    outlookRow("samples_opt", "best D", "samples", samples_opt),
+    outlookRow("params_opt", "best N", "", params_opt),
+    outlookRow("samples_opt", "best D", "sample", samples_opt),
   );
   showTarget();
   if (chart) moveCursor(chart, flops, loss, colourOf(state.group), `${number(flops)} FLOP`);
 }
 
+function distance({ name, smallest_flops }, flops, decades) {
+  if (decades > 0) return `${decades.toFixed(1)} decades beyond the runs of ${name}`;
+  return flops < smallest_flops ? `below the cheapest run of ${name}` : `within the runs of ${name}`;
+}
+
 function showTarget() {
-  const target = Number(byId("target").value), { draws } = outlook(state.group, state.stop);
+  const target = Number(byId("target").value), draws = drawsOf(state.group, state.stop, "loss");
   let reached = 0;
   for (const loss of draws) reached += loss <= target;
   byId("reached").textContent = byId("target").value === "" ? "" : percent(reached / draws.length);
 }
 
-function showChart() {
-  chart = drawChart(byId("chart"), data, fans, state.group);
+function showChart(width = byId("chart").clientWidth) {
+  chart = drawChart(byId("chart"), width, data, fans, state.group);
   showNumbers();
 }
 
-// The fan of the chosen group at once, the others when the page stands.
-function computeFans(index) {
-  fans[index] ??= data.budgets.map((_, stop) => lossAt(index, stop));
-}
 function chooseGroup() {
   state.group = byId("group").selectedIndex;
-  computeFans(state.group);
   showChart();
 }
+
+// The fans are computed when the numbers stand, that of the chosen group first.
 function computeNextFan() {
-  const next = fans.findIndex((fan) => !fan);
+  const next = fans[state.group] ? fans.findIndex((fan) => !fan) : state.group;
   if (next < 0) return showAgreement();
-  computeFans(next);
+  fans[next] = data.budgets.map((_, stop) => quantilesOf(next, stop, "loss"));
   showChart();
   setTimeout(computeNextFan);
 }
@@ -117,7 +113,7 @@ function computeNextFan() {
 function showAgreement() {
   let worst = 0;
   for (const { group, stop, quantity, values } of data.checks) {
-    outlook(group, stop).quantiles[quantity].forEach((value, q) => {
+    quantilesOf(group, stop, quantity).forEach((value, q) => {
       worst = Math.max(worst, Math.abs(value / values[q] - 1));
     });
   }
@@ -148,11 +144,11 @@ function switchTheme() {
   nameTheme();
 }
 const isDark = () => (document.documentElement.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
-const nameTheme = () => { byId("theme").textContent = isDark() ? "light" : "dark"; };
+const nameTheme = () => { byId("theme").textContent = isDark() ? "Light theme" : "Dark theme"; };
 
 function start() {
   byId("live").hidden = byId("theme").hidden = false;
-  byId("target").value = Number(lossAt(0, state.stop)[2].toPrecision(2));
+  byId("target").value = Number(quantilesOf(0, state.stop, "loss")[2].toPrecision(2));
   byId("budget").addEventListener("input", (event) => { state.stop = event.target.valueAsNumber; showNumbers(); });
   byId("group").addEventListener("change", chooseGroup);
   byId("target").addEventListener("input", showTarget);
@@ -162,6 +158,8 @@ function start() {
   nameTheme();
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", nameTheme);
   chooseGroup();
+  addEventListener("beforeprint", () => showChart(640));
+  addEventListener("afterprint", () => showChart());
   let width = byId("chart").clientWidth;
   new ResizeObserver(() => {
     if (byId("chart").clientWidth === width) return;
