@@ -26,8 +26,12 @@ def report(
     budgets: Annotated[
         str, typer.Option(metavar="LO:HI", help="Range of the slider, as 1e12:1e16.")
     ] = "",
+    scenario: Annotated[
+        Path | None, typer.Option(help="Analysis that the tagger serves, as scenarios/hh4b.toml.")
+    ] = None,
+    costs: Annotated[Path | None, typer.Option(help="Cost file, as costs/delphes.toml.")] = None,
     group: Annotated[list[str] | None, typer.Option(help="Only these groups.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the run-to-run scatter.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the forecast, as there.")] = 0,
     strict: Strict = False,
     json_out: Json = "",
     quiet: Quiet = False,
@@ -41,16 +45,28 @@ def report(
 
     reach = parse_range(budgets) if budgets else None
     check_writable(out)
+    from isoflop.forecast.cost import read_costs
     from isoflop.forecast.report.page import build_report
+    from isoflop.forecast.significance import read_scenario
     from isoflop.inference.posterior import load
 
+    analysis = read_scenario(scenario) if scenario else None
+    prices = read_costs(costs) if costs else None
     posterior = load(path)
     origin = {
         "command": shlex.join(["isoflop", *sys.argv[1:]]),
         "posterior": str(path),
         "SHA-256 of the posterior": hashlib.sha256(path.read_bytes()).hexdigest(),
     }
-    page = build_report(posterior, groups=group, budgets=reach, seed=seed, origin=origin)
+    page = build_report(
+        posterior,
+        groups=group,
+        budgets=reach,
+        scenario=analysis,
+        costs=prices,
+        seed=seed,
+        origin=origin,
+    )
     with writing(out) as temporary:
         temporary.write_text(page, encoding="utf-8")
     size = out.stat().st_size

@@ -147,3 +147,25 @@ function drawLegend(holder, data) {
   entry.append("kept apart from the fit");
   holder.append(entry);
 }
+
+// Shares of a sum as one bar with its key.
+function drawBar(holder, parts) {
+  const sum = parts.reduce((total, { money }) => total + money, 0) || 1;
+  const svg = element(document.createDocumentFragment(), "svg", { viewBox: "0 0 100 4", preserveAspectRatio: "none", "aria-hidden": "true" });
+  let at = 0;
+  parts.forEach(({ money }, index) => {
+    const share = (100 * money) / sum;
+    element(svg, "rect", { x: at, width: share, y: 0, height: 4, fill: colourOf(index) });
+    at += share;
+  });
+  const key = document.createElement("div");
+  key.className = "legend";
+  key.append(...parts.map(({ name, money }, index) => {
+    const entry = document.createElement("span");
+    const square = element(entry, "svg", { viewBox: "0 0 26 14", "aria-hidden": "true" });
+    element(square, "rect", { x: 6, y: 0, width: 14, height: 14, fill: colourOf(index) });
+    entry.append(`${name} ${((100 * money) / sum).toPrecision(2)} %`);
+    return entry;
+  }));
+  holder.replaceChildren(svg, key);
+}

@@ -10,16 +10,18 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from isoflop.forecast.cost import Costs
 from isoflop.forecast.fans import forecast_curves
+from isoflop.forecast.outcomes import missing_link
 from isoflop.forecast.predict import group_names
 from isoflop.forecast.report import pictures
-from isoflop.forecast.report.grid import stops, usual_range, whole_decades
+from isoflop.forecast.report.grid import slider_stops, usual_range, whole_decades
 from isoflop.forecast.report.intervals import parameter_intervals
-from isoflop.forecast.report.live import Live, live_data
+from isoflop.forecast.report.live import EVALUATED, Question, Stops, find_stops, live_data
+from isoflop.forecast.significance import Scenario
 from isoflop.forecast.table import (
     ForecastRow,
     fitted_comparison,
-    forecast_budget,
     held_out_comparison,
     summarise_held_out,
     to_intervals,
@@ -90,6 +92,8 @@ def collect(
     *,
     groups: Sequence[str] | None = None,
     budgets: tuple[float, float] | None = None,
+    scenario: Scenario | None = None,
+    costs: Costs | None = None,
     seed: int = 0,
     origin: Mapping[str, str] | None = None,
 ) -> Contents:
@@ -97,23 +101,21 @@ def collect(
     shown = _shown_groups(posterior, groups)
     runs = _compared_runs(posterior, shown)
     flops = runs["flops"].to_numpy()
-    along = stops(*(budgets or usual_range(flops)))
-    live = live_data(posterior, shown, along, seed=seed)
-    rows = [
-        row
-        for budget in whole_decades(along)
-        for row in forecast_budget(posterior, budget, groups=shown, seed=seed)
-    ]
+    along = slider_stops(*(budgets or usual_range(flops)))
+    question = Question(shown, tuple(along), seed=seed, scenario=scenario, costs=costs)
+    stops = find_stops(posterior, question)
+    data = live_data(posterior, question, stops)
+    told = [along.index(budget) for budget in whole_decades(along)]
     start = int(np.argmin(np.abs(np.log(along) - np.log(10.0 * flops.max()))))
     diagnosis = diagnose(posterior)
     return Contents(
         title=f"Scaling law of {posterior.attrs.get('records') or 'unnamed records'}",
         trusted=judge(posterior).ok,
         sentence=_capital(sentence(posterior).removeprefix("Verdict: ")),
-        notes=_notes(posterior, diagnosis, runs),
+        notes=_notes(posterior, diagnosis, runs, scenario),
         groups=shown,
         start=start,
-        decades=_decades(rows),
+        decades=_decades([row for at in stops.values() for i in told for row in at[i].rows]),
         equation=law_named(posterior.attrs["law"]).equation,
         pictures=_pictures(posterior, shown, runs, along[start], seed=seed),
         convergence=_convergence(posterior, diagnosis),
@@ -121,8 +123,8 @@ def collect(
         runs_sentence=_runs_sentence(posterior, runs),
         run_columns=tuple(RUN_COLUMNS.values()),
         runs=runs[list(RUN_COLUMNS)].to_numpy(object).tolist(),
-        made=(*(origin or {}).items(), *_made(posterior, live, seed=seed)),
-        data=live.data | {"checks": _checks(rows, shown, along)},
+        made=(*(origin or {}).items(), *_made(posterior, question, data["stride"])),
+        data=data | {"checks": _checks(stops, told)},
     )
 
 
@@ -163,7 +165,12 @@ def _kept_apart(runs: pd.DataFrame) -> pd.DataFrame | None:
     return None if apart.empty else apart
 
 
-def _notes(posterior: xr.DataTree, diagnosis: Diagnosis, runs: pd.DataFrame) -> tuple[str, ...]:
+def _notes(
+    posterior: xr.DataTree,
+    diagnosis: Diagnosis,
+    runs: pd.DataFrame,
+    scenario: Scenario | None,
+) -> tuple[str, ...]:
     notes = []
     apart = _kept_apart(runs)
     if apart is not None:
@@ -181,28 +188,28 @@ def _notes(posterior: xr.DataTree, diagnosis: Diagnosis, runs: pd.DataFrame) -> 
     if diagnosis.influential:
         names = ", ".join(diagnosis.influential)
         notes.append(f"Runs that decide the fit by themselves: {names}.")
+    if scenario is not None and (reason := missing_link(posterior, scenario)):
+        notes.append(f"Without significance: {reason}.")
     warnings = str(posterior.attrs.get("warnings", "")).splitlines()
     return (*notes, *(f"Note: {warning}." for warning in warnings))
 
 
 def _decades(rows: Sequence[ForecastRow]) -> list[dict[str, Any]]:
     """The loss intervals, group by group."""
-    intervals = to_intervals(row for row in rows if row.quantity == "loss")
-    found: list[dict[str, Any]] = intervals.to_dict("records")
-    order = list(dict.fromkeys(row.group for row in rows))
-    return sorted(found, key=lambda row: (order.index(row["group"]), row["budget_flops"]))
+    found: list[dict[str, Any]] = to_intervals(
+        row for row in rows if row.quantity == "loss"
+    ).to_dict("records")
+    return found
 
 
-def _checks(
-    rows: Sequence[ForecastRow], groups: Sequence[str], along: Sequence[float]
-) -> list[dict[str, Any]]:
-    """The rows of the forecast table that the page recomputes, a quantity with its quantiles."""
-    found: dict[tuple[int, int, str], list[float]] = {}
-    for row in rows:
-        key = groups.index(row.group), along.index(row.budget_flops), row.quantity
-        found.setdefault(key, []).append(row.value)
-    names = ("group", "stop", "quantity", "values")
-    return [dict(zip(names, (*key, values), strict=True)) for key, values in found.items()]
+def _checks(stops: Stops, told: Sequence[int]) -> list[dict[str, Any]]:
+    """Quantiles of the forecast table that the page recomputes from its draws."""
+    return [
+        {"group": group, "stop": i, "quantity": quantity, "values": at[i].values(quantity)}
+        for group, at in enumerate(stops.values())
+        for i in told
+        for quantity in EVALUATED
+    ]
 
 
 def _pictures(
@@ -228,7 +235,9 @@ def _pictures(
 def _convergence(posterior: xr.DataTree, diagnosis: Diagnosis) -> str:
     engine = posterior.attrs.get("engine", "nuts")
     if engine != "nuts" or diagnosis.table.empty:
-        return f"The draws are those of {engine} with its bootstrap: there are no chains to compare."
+        return (
+            f"The draws are those of {engine} with its bootstrap: there are no chains to compare."
+        )
     table = diagnosis.table
     return (
         f"R-hat is at most {table['rhat'].max():.3f}, effective draws are at least "
@@ -261,28 +270,42 @@ def _runs_sentence(posterior: xr.DataTree, runs: pd.DataFrame) -> str:
     return f"{', '.join(parts)}."
 
 
-def _made(posterior: xr.DataTree, live: Live, *, seed: int) -> list[tuple[str, str]]:
+def _made(posterior: xr.DataTree, question: Question, stride: int) -> list[tuple[str, str]]:
     """Versions, seeds and hashes."""
     attrs = {name: str(value) for name, value in posterior.attrs.items()}
-    kept = f"all {live.draws} draws of the posterior"
-    if live.stride > 1:
-        kept = (
-            f"every {live.stride}th of the posterior's {live.draws} draws, to stay small; for all "
-            "of them name fewer groups with --group"
-        )
+    ceiling = float(posterior.attrs["ceiling"])
     lines = {
         "records": attrs.get("records"),
         "SHA-256 of the records": attrs.get("records_sha256"),
         "law": f"{attrs['law']}, fitted by {attrs.get('engine', 'nuts')}",
-        "largest value of the metric": attrs.get("ceiling") if live.data["ceiling"] else None,
+        "largest value of the metric": None if np.isinf(ceiling) else f"{ceiling:g}",
         "seed of the fit": attrs.get("seed"),
         "versions at the fit": _versions(attrs),
-        "seed of the scatter of runs": str(seed),
+        "scenario": question.scenario.name if question.scenario else None,
+        "cost model": _cost_model(question.costs) if question.costs else None,
+        "seed of the forecast": str(question.seed),
         "versions of this page": f"isoflop {version('isoflop')}, numpy {np.__version__}, "
         f"Python {platform.python_version()}",
-        "draws in this page": kept,
+        "draws in this page": _kept_draws(posterior, stride),
     }
     return [(name, value) for name, value in lines.items() if value]
+
+
+def _cost_model(costs: Costs) -> str:
+    return f"{costs.name}, in {costs.currency}" + (
+        f", at the speed of {costs.measured}" if costs.measured else ""
+    )
+
+
+def _kept_draws(posterior: xr.DataTree, stride: int) -> str:
+    sizes = posterior["posterior"].to_dataset().sizes
+    draws = sizes["chain"] * sizes["draw"]
+    if stride == 1:
+        return f"all {draws} of the posterior"
+    return (
+        f"one in {stride} of the posterior's {draws}, to stay small; for all of them name fewer "
+        "groups with --group"
+    )
 
 
 def _versions(attrs: Mapping[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""The budgets at which the slider of the page stops: even steps in log C, whole decades among them."""
+"""The budgets at which the slider stops: even steps in log C, whole decades among them."""
 
 import math
 
@@ -36,10 +36,10 @@ def usual_range(flops: np.ndarray) -> tuple[float, float]:
     return low, 10.0 ** math.ceil(math.log10(flops.max() * AHEAD) - 1e-9)
 
 
-def stops(low: float, high: float) -> list[float]:
+def slider_stops(low: float, high: float) -> list[float]:
     """Budgets [FLOP] from `low` to `high`, both among them, else 10^(k/steps) for whole k.
 
-    >>> [f"{flops:g}" for flops in stops(5e11, 1e12)]
+    >>> [f"{flops:g}" for flops in slider_stops(5e11, 1e12)]
     ['5e+11', '5.01187e+11', '6.30957e+11', '7.94328e+11', '1e+12']
     """
     for steps in STEPS_PER_DECADE:

@@ -1,4 +1,4 @@
-"""Columns of draws as text that a page can hold: 32-bit fixed point, or float64 where that is coarse.
+"""Columns of draws as text in a page: 32-bit fixed point, or float64 where that is coarse.
 
 A double spends most of its bits on an accuracy that no forecast has. Between the smallest and the
 largest draw of a column, 32 bits leave an error of at most 1.2e-10 of that range.
@@ -28,8 +28,13 @@ def pack(values: np.ndarray) -> dict[str, Any]:
         return {"constant": low}
     step = (high - low) / LEVELS
     if not step / 2.0 <= COARSEST:
-        return {"doubles": _text(column.astype("<f8"))}
+        return pack_exactly(column)
     return {"low": low, "step": step, "fixed": _text(np.rint((column - low) / step).astype("<u4"))}
+
+
+def pack_exactly(values: np.ndarray) -> dict[str, Any]:
+    """Numbers of any shape as float64, row after row."""
+    return {"doubles": _text(np.asarray(values).astype("<f8"))}
 
 
 def unpack(packed: dict[str, Any], draws: int) -> np.ndarray:

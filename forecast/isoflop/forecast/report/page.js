@@ -3,6 +3,7 @@
 const byId = (id) => document.getElementById(id);
 const data = JSON.parse(byId("data").textContent);
 const groups = data.groups.map((group) => unpackGroup(group, data.draws));
+const tables = data.groups.map(({ worth, costs }) => ({ worth: worth.map(unpackTable), costs: costs.map(unpackTable) }));
 const known = groups.map(() => new Map());
 const SUPERSCRIPT = { "-": "⁻", 0: "⁰", 1: "¹", 2: "²", 3: "³", 4: "⁴", 5: "⁵", 6: "⁶", 7: "⁷", 8: "⁸", 9: "⁹" };
 
@@ -15,6 +16,12 @@ function number(value, spoken = false) {
   return spoken ? `${digits} times 10 to the ${power}` : `${digits}×10${[...power].map((c) => SUPERSCRIPT[c]).join("")}`;
 }
 const percent = (share) => `${number(Number((100 * share).toPrecision(3)))} %`;
+
+// A quantity whose quantiles the page holds at every stop of the slider.
+function unpackTable(table) {
+  const numbers = unpack(table, data.budgets.length * data.quantiles.length);
+  return { ...table, at: (stop) => Array.from(numbers.subarray(stop * data.quantiles.length, (stop + 1) * data.quantiles.length)) };
+}
 
 // Draws of each quantity of a group at a stop of the slider.
 function drawsOf(index, stop, quantity) {
@@ -73,9 +80,26 @@ function showNumbers() {
     outlookRow("loss", "loss of a run", "nat", loss),
     outlookRow("params_opt", "best N", "", params_opt),
     outlookRow("samples_opt", "best D", "sample", samples_opt),
+    ...tables[state.group].worth.map(({ name, label, unit, at }) => outlookRow(name, label, unit, at(state.stop))),
   );
+  const seen = group.lowest_counted_loss, below = seen === null ? 0 : seen - loss[2];
+  byId("reach").textContent = below > 0
+    ? `Rejections are those of a new run, carried ${number(Number(below.toPrecision(2)))} nat below the lowest loss that was counted at, ${number(Number(seen.toPrecision(3)))} nat.` : "";
+  showCosts();
   showTarget();
   if (chart) moveCursor(chart, flops, loss, colourOf(state.group), `${number(flops)} FLOP`);
+}
+
+// The split of the plan's cost: medians as a bar, intervals in a table.
+function showCosts() {
+  const { costs } = tables[state.group], { currency } = groups[state.group];
+  byId("costs").hidden = !costs.length;
+  if (!costs.length) return;
+  const parts = costs.map(({ name, at }) => ({ name, values: at(state.stop) }));
+  byId("costs-table").tBodies[0].replaceChildren(
+    ...parts.map(({ name, values }) => outlookRow(`cost:${name}`, name === "total" ? "in all" : name, currency, values)));
+  const shares = parts.filter(({ name }) => name !== "total").map(({ name, values }) => ({ name, money: values[2] }));
+  drawBar(byId("costs-bar"), shares);
 }
 
 function distance({ name, smallest_flops }, flops, decades) {
@@ -118,7 +142,7 @@ function showAgreement() {
     });
   }
   const count = data.checks.length * data.quantiles.length;
-  byId("agreement").textContent = data.thinned
+  byId("agreement").textContent = data.stride > 1
     ? `${count} quantiles recomputed here from the draws that the page holds differ from those of the command, which has all of them, by at most ${percent(worst)}`
     : `${count} quantiles recomputed here agree with those of the command to ${worst.toExponential(0)}`
       + (worst <= 1e-6 ? "" : ", which is worse than 1e-6: do not use the slider, and report this browser");
