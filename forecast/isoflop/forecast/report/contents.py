@@ -65,6 +65,8 @@ class Contents:
     """Groups on the page, in the posterior's order."""
     start: int
     """Stop at which the slider stands first."""
+    without: str
+    """Why the quantities of the scenario are missing, if they are."""
     decades: list[dict[str, Any]]
     """Loss at whole decades of compute, with the columns of `to_intervals`."""
     equation: str
@@ -112,9 +114,10 @@ def collect(
         title=f"Scaling law of {posterior.attrs.get('records') or 'unnamed records'}",
         trusted=judge(posterior).ok,
         sentence=_capital(sentence(posterior).removeprefix("Verdict: ")),
-        notes=_notes(posterior, diagnosis, runs, scenario),
+        notes=_notes(posterior, diagnosis, runs),
         groups=shown,
         start=start,
+        without=_without(posterior, scenario),
         decades=_decades([row for at in stops.values() for i in told for row in at[i].rows]),
         equation=law_named(posterior.attrs["law"]).equation,
         pictures=_pictures(posterior, shown, runs, along[start], seed=seed),
@@ -165,12 +168,13 @@ def _kept_apart(runs: pd.DataFrame) -> pd.DataFrame | None:
     return None if apart.empty else apart
 
 
-def _notes(
-    posterior: xr.DataTree,
-    diagnosis: Diagnosis,
-    runs: pd.DataFrame,
-    scenario: Scenario | None,
-) -> tuple[str, ...]:
+def _without(posterior: xr.DataTree, scenario: Scenario | None) -> str:
+    """Why the scenario's quantities are missing; empty if they are not."""
+    reason = missing_link(posterior, scenario) if scenario else ""
+    return f"Without significance: {reason}." if reason else ""
+
+
+def _notes(posterior: xr.DataTree, diagnosis: Diagnosis, runs: pd.DataFrame) -> tuple[str, ...]:
     notes = []
     apart = _kept_apart(runs)
     if apart is not None:
@@ -188,8 +192,6 @@ def _notes(
     if diagnosis.influential:
         names = ", ".join(diagnosis.influential)
         notes.append(f"Runs that decide the fit by themselves: {names}.")
-    if scenario is not None and (reason := missing_link(posterior, scenario)):
-        notes.append(f"Without significance: {reason}.")
     warnings = str(posterior.attrs.get("warnings", "")).splitlines()
     return (*notes, *(f"Note: {warning}." for warning in warnings))
 

@@ -179,7 +179,7 @@ def _worth(posterior: xr.DataTree, stops: list[Stop]) -> list[dict[str, Any]]:
 def _label(name: str, fixed: dict[str, float]) -> str:
     point = name.removeprefix(REJECTION)
     if point in fixed and point != name:
-        return f"background rejection, {point} at efficiency {fixed[point]:.3g}"
+        return f"R of {point} at {fixed[point]:.3g}"
     return NAMES.get(name, name)
 
 

@@ -80,14 +80,23 @@ function showNumbers() {
     outlookRow("loss", "loss of a run", "nat", loss),
     outlookRow("params_opt", "best N", "", params_opt),
     outlookRow("samples_opt", "best D", "sample", samples_opt),
-    ...tables[state.group].worth.map(({ name, label, unit, at }) => outlookRow(name, label, unit, at(state.stop))),
   );
-  const seen = group.lowest_counted_loss, below = seen === null ? 0 : seen - loss[2];
-  byId("reach").textContent = below > 0
-    ? `Rejections are those of a new run, carried ${number(Number(below.toPrecision(2)))} nat below the lowest loss that was counted at, ${number(Number(seen.toPrecision(3)))} nat.` : "";
+  showWorth(loss[2]);
   showCosts();
   showTarget();
   if (chart) moveCursor(chart, flops, loss, colourOf(state.group), `${number(flops)} FLOP`);
+}
+
+// What the loss is worth, and whether that is quoted for a loss that no run has reached.
+function showWorth(loss) {
+  const { worth } = tables[state.group], seen = groups[state.group].lowest_counted_loss;
+  byId("worth").hidden = !worth.length;
+  byId("worth-table").tBodies[0].replaceChildren(
+    ...worth.map(({ name, label, unit, at }) => outlookRow(name, label, unit, at(state.stop))));
+  const counted = "R is the background rejection at that signal efficiency";
+  byId("reach").textContent = seen !== null && loss < seen
+    ? `${counted}; it is carried ${number(Number((seen - loss).toPrecision(2)))} nat below the lowest loss that was counted at, ${number(Number(seen.toPrecision(3)))} nat.`
+    : `${counted}.`;
 }
 
 // The split of the plan's cost: medians as a bar, intervals in a table.
