@@ -1,7 +1,7 @@
 """What a report shows, gathered from the posterior; `page` writes it as HTML."""
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -67,7 +67,7 @@ class Contents:
     """Stop at which the slider stands first."""
     without: str
     """Why the quantities of the scenario are missing, if they are."""
-    decades: list[dict[str, Any]]
+    decades: list[dict[Hashable, Any]]
     """Loss at whole decades of compute, with the columns of `to_intervals`."""
     equation: str
     """The law."""
@@ -196,12 +196,9 @@ def _notes(posterior: xr.DataTree, diagnosis: Diagnosis, runs: pd.DataFrame) -> 
     return (*notes, *(f"Note: {warning}." for warning in warnings))
 
 
-def _decades(rows: Sequence[ForecastRow]) -> list[dict[str, Any]]:
+def _decades(rows: Sequence[ForecastRow]) -> list[dict[Hashable, Any]]:
     """The loss intervals, group by group."""
-    found: list[dict[str, Any]] = to_intervals(
-        row for row in rows if row.quantity == "loss"
-    ).to_dict("records")
-    return found
+    return to_intervals(row for row in rows if row.quantity == "loss").to_dict("records")
 
 
 def _checks(stops: Stops, told: Sequence[int]) -> list[dict[str, Any]]:
@@ -235,16 +232,14 @@ def _pictures(
 
 
 def _convergence(posterior: xr.DataTree, diagnosis: Diagnosis) -> str:
-    engine = posterior.attrs.get("engine", "nuts")
-    if engine != "nuts" or diagnosis.table.empty:
-        return (
-            f"The draws are those of {engine} with its bootstrap: there are no chains to compare."
-        )
+    if "sample_stats" not in posterior.children:
+        engine = posterior.attrs.get("engine", "an unnamed engine")
+        return f"The draws are those of {engine}, not of a sampler: no chains to compare."
     table = diagnosis.table
+    effective = float(table[["ess_bulk", "ess_tail"]].to_numpy().min())
     return (
-        f"R-hat is at most {table['rhat'].max():.3f}, effective draws are at least "
-        f"{table[['ess_bulk', 'ess_tail']].min(axis=None):.0f}, {diagnosis.divergent} transitions "
-        "diverged."
+        f"R-hat is at most {table['rhat'].max():.3f}, effective draws are at least {effective:.0f},"
+        f" {diagnosis.divergent} transitions diverged."
     )
 
 
@@ -255,9 +250,10 @@ def _parameters(diagnosis: Diagnosis, groups: Sequence[str]) -> list[dict[str, A
         name, _, group = str(key).removesuffix("]").partition("[")
         if group and group not in groups:
             continue
+        known = {str(column): value for column, value in row.items()}
         own = {"symbol": VARIABLES[name].symbol, "unit": VARIABLES[name].unit, "group": group}
-        driven = key in diagnosis.prior_driven
-        rows.append({"width_ratio": np.nan, **row, **own, "prior_driven": driven})
+        driven = {"prior_driven": key in diagnosis.prior_driven}
+        rows.append({"width_ratio": np.nan} | known | own | driven)
     return rows
 
 
@@ -274,9 +270,9 @@ def _runs_sentence(posterior: xr.DataTree, runs: pd.DataFrame) -> str:
 
 def _made(posterior: xr.DataTree, question: Question, stride: int) -> list[tuple[str, str]]:
     """Versions, seeds and hashes."""
-    attrs = {name: str(value) for name, value in posterior.attrs.items()}
+    attrs = {str(name): str(value) for name, value in posterior.attrs.items()}
     ceiling = float(posterior.attrs["ceiling"])
-    lines = {
+    lines: dict[str, str | None] = {
         "records": attrs.get("records"),
         "SHA-256 of the records": attrs.get("records_sha256"),
         "law": f"{attrs['law']}, fitted by {attrs.get('engine', 'nuts')}",

@@ -51,4 +51,4 @@ def parameter_intervals(
 
 def _intervals(draws: xr.DataArray) -> np.ndarray:
     values = draws.transpose("chain", "draw", "group").values
-    return np.quantile(values.reshape(-1, values.shape[-1]), QUANTILES, axis=0)
+    return np.asarray(np.quantile(values.reshape(-1, values.shape[-1]), QUANTILES, axis=0))
