@@ -122,6 +122,12 @@ def test_a_hostile_group_name_stays_text() -> None:
     assert [group["name"] for group in data["groups"]] == [HOSTILE]
 
 
+def test_a_name_that_looks_like_a_broken_formula_is_drawn_as_it_stands() -> None:
+    posterior = full_posterior(offsets={r"$\bad$": 0.0})
+    page = build_report(posterior, budgets=NARROW)
+    assert r"<option>$\bad$</option>" in page
+
+
 def test_the_same_posterior_gives_the_same_bytes(posterior: xr.DataTree, page: str) -> None:
     assert build_report(posterior, budgets=NARROW) == page
 

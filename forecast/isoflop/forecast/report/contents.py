@@ -65,8 +65,8 @@ class Contents:
     """Groups on the page, in the posterior's order."""
     start: int
     """Stop at which the slider stands first."""
-    without: str
-    """Why the quantities of the scenario are missing, if they are."""
+    analysis: str
+    """What the scenario's quantities refer to, or why they are missing; empty without one."""
     decades: list[dict[Hashable, Any]]
     """Loss at whole decades of compute, with the columns of `to_intervals`."""
     equation: str
@@ -117,7 +117,7 @@ def collect(
         notes=_notes(posterior, diagnosis, runs),
         groups=shown,
         start=start,
-        without=_without(posterior, scenario),
+        analysis=_analysis(posterior, scenario),
         decades=_decades([row for at in stops.values() for i in told for row in at[i].rows]),
         equation=law_named(posterior.attrs["law"]).equation,
         pictures=_pictures(posterior, shown, runs, along[start], seed=seed),
@@ -168,10 +168,16 @@ def _kept_apart(runs: pd.DataFrame) -> pd.DataFrame | None:
     return None if apart.empty else apart
 
 
-def _without(posterior: xr.DataTree, scenario: Scenario | None) -> str:
-    """Why the scenario's quantities are missing; empty if they are not."""
-    reason = missing_link(posterior, scenario) if scenario else ""
-    return f"Without significance: {reason}." if reason else ""
+def _analysis(posterior: xr.DataTree, scenario: Scenario | None) -> str:
+    """What the scenario's quantities refer to, or why they are missing."""
+    if scenario is None:
+        return ""
+    if reason := missing_link(posterior, scenario):
+        return f"Without significance: {reason}."
+    return (
+        f"Significance and luminosity are those of {scenario.name}; the tagger of reference stands "
+        f"at: {scenario.reference}."
+    )
 
 
 def _notes(posterior: xr.DataTree, diagnosis: Diagnosis, runs: pd.DataFrame) -> tuple[str, ...]:

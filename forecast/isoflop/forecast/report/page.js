@@ -93,6 +93,7 @@ function showWorth(loss) {
   byId("worth").hidden = !worth.length;
   byId("worth-table").tBodies[0].replaceChildren(
     ...worth.map(({ name, label, unit, at }) => outlookRow(name, label, unit, at(state.stop))));
+  if (!worth.some(({ name }) => name.startsWith("rejection:"))) return byId("reach").replaceChildren();
   const counted = "R is the background rejection at that signal efficiency";
   byId("reach").textContent = seen !== null && loss < seen
     ? `${counted}; it is carried ${number(Number((seen - loss).toPrecision(2)))} nat below the lowest loss that was counted at, ${number(Number(seen.toPrecision(3)))} nat.`

@@ -83,7 +83,8 @@ def parameters_picture(parameters: Sequence[ParameterIntervals]) -> Picture:
 def residual_picture(fitted: pd.DataFrame, held_out: pd.DataFrame | None) -> Picture:
     """Observed over predicted loss of every run."""
     figure = Figure(figsize=SIZE, layout="constrained")
-    residual_axes(fitted, held_out, ax=figure.subplots()).set_title("")
+    apart = None if held_out is None else _plain_groups(held_out)
+    residual_axes(_plain_groups(fitted), apart, ax=figure.subplots()).set_title("")
     return Picture(
         title="Posterior-predictive check: does the fit describe its own runs?",
         says="Each run's observed loss over the median of its prediction, with the 95 % interval "
@@ -96,7 +97,7 @@ def held_out_picture(comparison: pd.DataFrame) -> Picture:
     """Forecasts of the runs that were kept apart."""
     height = max(2.6, 1.5 + 0.22 * min(len(comparison), 60))
     figure = Figure(figsize=(SIZE[0], height), layout="constrained")
-    held_out_figure(comparison, ax=figure.subplots())
+    held_out_figure(_plain_groups(comparison), ax=figure.subplots())
     return Picture(
         title="Forecast of the runs that were kept apart",
         says="The fit never saw these runs. Their observed loss should lie in the 68 % interval "
@@ -122,7 +123,7 @@ def rolling_picture(rolled: xr.Dataset, groups: Sequence[str]) -> Picture:
             marker=marker,
             ls="",
             ms=4,
-            label=group,
+            label=_plain(group),
         )
     ax.axhline(0.0, color="black", linewidth=0.8)
     ax.set_xlabel("decades of compute beyond the runs of the refit")
@@ -154,9 +155,18 @@ def _parameter_axes(parameter: ParameterIntervals, ax: Axes) -> None:
     ax.xaxis.set_minor_locator(NullLocator())
     unit = f" [{parameter.unit}]" if parameter.unit else ""
     ax.set_xlabel(f"{parameter.symbol}{unit}", labelpad=1)
-    ax.set_yticks(places, parameter.groups)
+    ax.set_yticks(places, [_plain(group) for group in parameter.groups])
     ax.set_ylim(-0.6, len(places) - 0.4)
     ax.tick_params(labelsize=8)
+
+
+def _plain(name: str) -> str:
+    """A name that Matplotlib takes at its word: dollars are not the bounds of a formula."""
+    return name.replace("$", r"\$")
+
+
+def _plain_groups(runs: pd.DataFrame) -> pd.DataFrame:
+    return runs.assign(group=[_plain(name) for name in runs["group"]])
 
 
 def _uri(figure: Figure, points: int) -> str:
