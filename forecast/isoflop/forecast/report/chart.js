@@ -56,12 +56,13 @@ function drawChart(holder, space, data, fans, chosen) {
   const height = box.bottom + 46;
   const svg = element(document.createDocumentFragment(), "svg", {
     viewBox: `0 0 ${width} ${height}`, role: "img",
-    "aria-label": `Loss in nat against training compute in FLOP; the table below has the numbers.`,
+    "aria-label": "Loss in nat against training compute in FLOP; the table below has the numbers.",
   });
   markDataEnd(svg, data.groups[chosen], scales);
   drawAxes(svg, scales);
   data.runs.forEach((runs) => drawRuns(svg, runs, scales));
-  fans.forEach((fan, index) => fan && index !== chosen && drawFan(svg, data, fan, index, scales, shown.length <= GROUPS_WITH_BANDS));
+  const bands = shown.length <= GROUPS_WITH_BANDS;
+  fans.forEach((fan, index) => fan && index !== chosen && drawFan(svg, data, fan, index, scales, bands));
   if (fans[chosen]) drawFan(svg, data, fans[chosen], chosen, scales, true);
   const cursor = element(svg, "g", {});
   holder.replaceChildren(svg);
@@ -71,8 +72,8 @@ function drawChart(holder, space, data, fans, chosen) {
 function markDataEnd(svg, group, { box, x }) {
   const end = Math.min(x(group.largest_flops), box.right);
   element(svg, "rect", { class: "shade", x: end, y: box.top, width: box.right - end, height: box.bottom - box.top });
-  const roomy = box.right - end > 150;
-  element(svg, "text", { class: "quiet", x: roomy ? end + 5 : end - 5, y: box.bottom - 8, "text-anchor": roomy ? "start" : "end" }, "end of the data");
+  const roomy = box.right - end > 110;
+  element(svg, "text", { class: "quiet", x: roomy ? end + 5 : end - 5, y: box.bottom - 8, "text-anchor": roomy ? "start" : "end" }, "end of the fit");
 }
 
 function drawAxes(svg, { box, x, y, decades, ticks }) {
@@ -96,7 +97,10 @@ function drawAxes(svg, { box, x, y, decades, ticks }) {
 function drawRuns(svg, { group, held_out, flops, loss }, { x, y }) {
   const colour = colourOf(group);
   const look = held_out ? { fill: "none", stroke: colour, "stroke-width": 1.3 } : { fill: colour, "fill-opacity": 0.55 };
-  flops.forEach((at, i) => element(svg, "path", { d: shapeOf(group, held_out ? 4 : 2.8), transform: `translate(${x(at).toFixed(1)} ${y(loss[i]).toFixed(1)})`, ...look }));
+  const d = shapeOf(group, held_out ? 4 : 2.8);
+  flops.forEach((at, i) => {
+    element(svg, "path", { d, transform: `translate(${x(at).toFixed(1)} ${y(loss[i]).toFixed(1)})`, ...look });
+  });
 }
 
 // Stops of the slider where the fan of a group is drawn: from its cheapest run on.

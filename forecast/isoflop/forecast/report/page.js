@@ -43,10 +43,9 @@ const state = { group: 0, stop: Number(byId("budget").value) };
 const fans = groups.map(() => null);
 let chart = null;
 
-function cell(row, name, text, value) {
+function cell(row, name, text) {
   const made = document.createElement(name);
   made.textContent = text;
-  if (value !== undefined) made.dataset.value = value;
   row.append(made);
   return made;
 }
@@ -74,7 +73,8 @@ function showNumbers() {
   const far = group.too_far[state.stop];
   byId("distance").textContent = far ? `Not to be trusted: ${far}.` : `${where[0].toUpperCase()}${where.slice(1)}.`;
   byId("distance").className = far ? "badge bad" : "badge";
-  byId("plan").textContent = `The best plan for all draws together: N = ${number(group.params[state.stop])} parameters, D = ${number(samplesOf(state.group, state.stop))} samples, one epoch`
+  byId("plan").textContent = `The best plan for all draws together: N = ${number(group.params[state.stop])} parameters, `
+    + `D = ${number(samplesOf(state.group, state.stop))} samples, one epoch`
     + (group.at_bound[state.stop] ? ". It sits on a bound, N = 1 or D = 1, where the law means nothing." : ".");
   byId("outlook").tBodies[0].replaceChildren(
     outlookRow("loss", "loss of a run", "nat", loss),
@@ -95,8 +95,9 @@ function showWorth(loss) {
     ...worth.map(({ name, label, unit, at }) => outlookRow(name, label, unit, at(state.stop))));
   if (!worth.some(({ name }) => name.startsWith("rejection:"))) return byId("reach").replaceChildren();
   const counted = "R is the background rejection at that signal efficiency";
+  const [below, lowest] = [Number((seen - loss).toPrecision(2)), Number((seen ?? 0).toPrecision(3))];
   byId("reach").textContent = seen !== null && loss < seen
-    ? `${counted}; it is carried ${number(Number((seen - loss).toPrecision(2)))} nat below the lowest loss that was counted at, ${number(Number(seen.toPrecision(3)))} nat.`
+    ? `${counted}; it is carried ${number(below)} nat below the lowest loss that was counted at, ${number(lowest)} nat.`
     : `${counted}.`;
 }
 
@@ -153,7 +154,8 @@ function showAgreement() {
   }
   const count = data.checks.length * data.quantiles.length;
   byId("agreement").textContent = data.stride > 1
-    ? `${count} quantiles recomputed here from the draws that the page holds differ from those of the command, which has all of them, by at most ${percent(worst)}`
+    ? `${count} quantiles recomputed here from the draws that the page holds differ from those of the command, `
+      + `which has all of them, by at most ${percent(worst)}`
     : `${count} quantiles recomputed here agree with those of the command to ${worst.toExponential(0)}`
       + (worst <= 1e-6 ? "" : ", which is worse than 1e-6: do not use the slider, and report this browser");
   document.documentElement.dataset.ready = "yes";
@@ -173,11 +175,13 @@ function sortRuns(head, column) {
 }
 
 function switchTheme() {
-  const dark = isDark();
-  document.documentElement.dataset.theme = dark ? "light" : "dark";
+  document.documentElement.dataset.theme = isDark() ? "light" : "dark";
   nameTheme();
 }
-const isDark = () => (document.documentElement.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
+function isDark() {
+  const chosen = document.documentElement.dataset.theme;
+  return chosen ? chosen === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+}
 const nameTheme = () => { byId("theme").textContent = isDark() ? "Light theme" : "Dark theme"; };
 
 function start() {
@@ -187,7 +191,9 @@ function start() {
   byId("group").addEventListener("change", chooseGroup);
   byId("target").addEventListener("input", showTarget);
   byId("theme").addEventListener("click", switchTheme);
-  [...byId("runs-table").tHead.rows[0].cells].forEach((head, column) => head.firstElementChild.addEventListener("click", () => sortRuns(head, column)));
+  [...byId("runs-table").tHead.rows[0].cells].forEach((head, column) => {
+    head.firstElementChild.addEventListener("click", () => sortRuns(head, column));
+  });
   drawLegend(byId("legend"), data);
   nameTheme();
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", nameTheme);
