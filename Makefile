@@ -27,6 +27,8 @@ demo: $(VENV)/.base
 	$(BIN)/isoflop fit $(RECORDS) -o $(DEMO)/posterior.nc --hold-out 0.1 --loss-below 1.9 \
 		--figure $(DEMO)/held_out.png
 	$(BIN)/isoflop forecast $(DEMO)/posterior.nc --budget 1e15 --figure $(DEMO)/forecast.png
+	$(BIN)/isoflop report $(DEMO)/posterior.nc -o $(DEMO)/report.html \
+		--scenario scenarios/hh4b.toml --costs costs/cpu.toml
 
 test: $(VENV)/.all
 	$(BIN)/python -m pytest

@@ -37,6 +37,7 @@ def test_the_namespace_has_no_init() -> None:
         ("isoflop.forecast.table", "numpyro torch"),
         ("isoflop.forecast.outcomes", "numpyro torch matplotlib"),
         ("isoflop.forecast.figures", "matplotlib.pyplot numpyro torch"),
+        ("isoflop.forecast.report.page", "matplotlib.pyplot numpyro torch"),
         ("isoflop.training.jets.simulate", "pythia8mc fastjet torch"),
     ],
 )
@@ -56,4 +57,6 @@ def test_the_wheel_holds_the_three_parts_and_no_tests(tmp_path: Path) -> None:
     assert tops == {"isoflop", wheel.name.split("-py3")[0] + ".dist-info"}
     for module in ("cli", "files", "training/records", "inference/fit", "forecast/table"):
         assert f"isoflop/{module}.py" in names
+    for part in ("page.html", "page.css", "law.js", "chart.js", "page.js"):
+        assert f"isoflop/forecast/report/{part}" in names
     assert "isoflop/__init__.py" not in names

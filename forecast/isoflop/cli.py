@@ -12,6 +12,7 @@ import typer
 from isoflop.commands.law import backtest, check, fit
 from isoflop.commands.outlook import forecast
 from isoflop.commands.plan import plan
+from isoflop.commands.report import report
 from isoflop.commands.runs import simulate, train
 from isoflop.commands.significance import significance
 
@@ -24,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-for command in (simulate, train, fit, check, forecast, plan, backtest, significance):
+for command in (simulate, train, fit, check, forecast, plan, report, backtest, significance):
     app.command()(command)
 
 

@@ -98,6 +98,22 @@ def group_draws(posterior: xr.DataTree, group: str) -> Draws:
     )
 
 
+@dataclass(frozen=True)
+class Deviates:
+    """How far each draw's new run lies from its law, in standard units; arrays (draws,)."""
+
+    scatter: np.ndarray
+    """t_ν of the scatter of runs."""
+    drift: np.ndarray
+    """z of the law's error beyond the runs."""
+
+
+def deviates(draws: Draws, *, seed: int) -> Deviates:
+    """The t and z that a seed gives each draw."""
+    rng = np.random.default_rng(seed)
+    return Deviates(scatter=rng.standard_t(draws.nu), drift=rng.normal(size=len(draws.kappa)))
+
+
 def loss_draws(
     draws: Draws,
     params: ArrayLike,
@@ -135,9 +151,9 @@ def predictive_draws(
         **draws.columns("sigma", "sigma_slope"),
         reference=draws.sigma_samples,
     )
-    rng = np.random.default_rng(seed)
-    scatter = np.asarray(scale) * rng.standard_t(draws.nu)[:, None]
-    walk = (draws.kappa * rng.normal(size=len(draws.kappa)))[:, None]
+    own = deviates(draws, seed=seed)
+    scatter = np.asarray(scale) * own.scatter[:, None]
+    walk = (draws.kappa * own.drift)[:, None]
     beyond = np.maximum(_decades(draws, run), 0.0)
     drift = walk * np.asarray(laws.drift(beyond, *run, **draws.columns(*LAW_VARIABLES)))
     # Heavy tails reach beyond what an exponential can hold.

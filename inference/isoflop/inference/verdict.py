@@ -59,13 +59,19 @@ def judge(posterior: xr.DataTree, *, decades: float = 0.0) -> Verdict:
             f"95 % intervals, at least {MIN_HELD:.0%} is asked; leave out runs near guessing "
             "(--loss-below) or try --metric bounded"
         )
-    span = compute_span(posterior)
-    if decades > span:
-        reasons.append(
-            f"the budget lies {decades:.1f} decades beyond runs that span {span:.1f}; train dearer "
-            "runs first"
-        )
+    reasons += distance_fault(posterior, decades)
     return Verdict(not reasons, tuple(reasons))
+
+
+def distance_fault(posterior: xr.DataTree, decades: float) -> list[str]:
+    """Why a budget `decades` beyond the runs is too far, in one sentence; empty if it is not."""
+    span = compute_span(posterior)
+    if decades <= span:
+        return []
+    return [
+        f"the budget lies {decades:.1f} decades beyond runs that span {span:.1f}; train dearer "
+        "runs first"
+    ]
 
 
 def compute_span(posterior: xr.DataTree) -> float:
