@@ -9,6 +9,7 @@ import sys
 
 import typer
 
+from isoflop.commands.bring import bring
 from isoflop.commands.law import backtest, check, fit
 from isoflop.commands.outlook import forecast
 from isoflop.commands.plan import plan
@@ -27,6 +28,7 @@ app = typer.Typer(
 
 for command in (simulate, train, fit, check, forecast, plan, report, backtest, significance):
     app.command()(command)
+app.command("import")(bring)
 
 
 def main() -> None:
