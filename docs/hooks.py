@@ -17,9 +17,9 @@ SOURCE_LINK = re.compile(r"\[([^\]]+)\]\(\.\./\.\./([^)]+)\)")
 
 
 def on_files(files: Files, config: Any) -> Files:
-    """Add the README and the figures of every study."""
+    """Add the README, the figures and the settings of every study."""
     for path in sorted(ROOT.glob("studies/*/*")):
-        if path.suffix == ".png" or path.name == "README.md":
+        if path.suffix in {".png", ".toml"} or path.name == "README.md":
             name = path.relative_to(ROOT).as_posix()
             files.append(File(name, str(ROOT), config.site_dir, config.use_directory_urls))
     return files

@@ -1,7 +1,7 @@
 """Draw what spend.py computed: the best N and D, and what is left above L∞, against compute.
 
-    python studies/budget/draw.py --table studies/budget/budget.csv --curves build/budget/curves.csv \
-        -o studies/budget/budget.png
+    python studies/budget/draw.py --table studies/budget/budget.csv \
+        --curves build/budget/curves.csv -o studies/budget/budget.png
 """
 
 import argparse
@@ -17,7 +17,7 @@ from isoflop.files import writing
 
 COLOURS = {"GN3": "#0072B2", "JetClass": "#D55E00"}
 DATA_SETS = {"GN2's training jets": 3e8, "GN3's check run": 7.7e9}
-"""Jets, for scale: FACTS of the talk of 12 March 2026."""
+"""Jets, for scale, from the talk of 12 March 2026."""
 CHECK_RUN = {"samples_opt": 7.7e9, "params_opt": 86e6}
 CHECK_FLOPS = 4e20
 

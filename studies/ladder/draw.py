@@ -1,6 +1,6 @@
-"""Draw what predict.py computed: the ladder with its forecasts, and each forecast against the truth.
+"""Draw what predict.py computed: the ladder with its forecasts, each against the truth.
 
-    python studies/ladder/draw.py --table studies/ladder/ladder.csv -o studies/ladder/ladder.png
+python studies/ladder/draw.py --table studies/ladder/ladder.csv -o studies/ladder/ladder.png
 """
 
 import argparse

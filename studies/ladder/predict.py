@@ -1,7 +1,7 @@
 """Fit the cheap rungs of the OLMo ladder and forecast the runs above them, by two methods.
 
-    python studies/ladder/predict.py ../shared/runs/olmo_ladder.csv --table studies/ladder/ladder.csv \
-        --parameters studies/ladder/parameters.csv
+    python studies/ladder/predict.py ../shared/runs/olmo_ladder.csv \
+        --table studies/ladder/ladder.csv --parameters studies/ladder/parameters.csv
 """
 
 import argparse
@@ -20,7 +20,7 @@ from isoflop.forecast.predict import (
     quantiles,
 )
 from isoflop.inference.fit import fit
-from isoflop.inference.verdict import sentence
+from isoflop.inference.verdict import rolling_summary, sentence
 from isoflop.training.records import read_records
 
 LARGEST = 1.3e9
@@ -48,10 +48,13 @@ def predicted(posterior: xr.DataTree, runs: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def parameters(draws: Draws) -> pd.DataFrame:
-    """Median and 68 % interval of what the fit says of the law."""
+def parameters(posterior: xr.DataTree, draws: Draws) -> pd.DataFrame:
+    """Median and 68 % interval of the law's parameters, and what its rolling refits held."""
     rows = {name: quantiles(getattr(draws, name)[:, None])[1:4, 0] for name in SYMBOLS}
     frame = pd.DataFrame.from_dict(rows, orient="index", columns=["low_68", "median", "high_68"])
+    rolled = rolling_summary(posterior)
+    if rolled:
+        frame.loc["refits_held_95", "median"] = rolled.coverage_95
     return frame.rename_axis("parameter").reset_index()
 
 
@@ -72,7 +75,7 @@ def main() -> None:
         posterior = fit(rungs, seed=0, **settings)
         table = predicted(posterior, records).assign(method=method)
         tables.append(table.assign(fitted=table["run_id"].isin(rungs["run_id"])))
-        laws.append(parameters(group_draws(posterior, "olmo2")).assign(method=method))
+        laws.append(parameters(posterior, group_draws(posterior, "olmo2")).assign(method=method))
         print(f"{method}: {len(rungs)} runs. {sentence(posterior, decades=table['decades'].max())}")
         print(table[table["params"] > LARGEST].drop(columns="method").to_string(index=False))
     for path, parts in ((given.table, tables), (given.parameters, laws)):

@@ -132,16 +132,16 @@ def test_steps_that_are_no_number_are_named() -> None:
 
 
 def test_a_folder_that_holds_no_logs_or_both_kinds_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="neither of metrics.csv"):
+    with pytest.raises(ValueError, match=r"neither of metrics.csv"):
         import_runs(tmp_path, columns(LIGHTNING))
-    with pytest.raises(ValueError, match="both of metrics.csv .* say which with --from"):
+    with pytest.raises(ValueError, match=r"both of metrics.csv .* say which with --from"):
         import_runs(LOGS, columns(LIGHTNING))
     assert len(import_runs(LOGS, columns(LIGHTNING), form="lightning").records) == 3
 
 
 def test_a_plain_csv_is_no_wandb_export(tmp_path: Path) -> None:
     (tmp_path / "runs.csv").write_text("N,D,loss\n1,2,3\n")
-    with pytest.raises(ValueError, match="no W&B export.*fit reads a plain CSV"):
+    with pytest.raises(ValueError, match=r"no W&B export.*fit reads a plain CSV"):
         import_runs(tmp_path / "runs.csv", columns(WANDB))
 
 
@@ -152,6 +152,17 @@ def test_pickled_settings_of_lightning_do_not_stop_the_rest(tmp_path: Path) -> N
     assert import_runs(tmp_path, columns(LIGHTNING)).records["params"].tolist() == [19.0]
 
 
+def test_the_command_shows_an_example(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from isoflop import cli
+
+    monkeypatch.setattr("sys.argv", ["isoflop", "import", "--help"])
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert "Example: isoflop import logs/" in capsys.readouterr().out
+
+
 def test_what_is_imported_is_read_back_as_records(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -159,7 +170,14 @@ def test_what_is_imported_is_read_back_as_records(
 
     out = tmp_path / "runs.csv"
     words = ["--params", "n_params", "--samples", "step", "--batch-size", "batch_size"]
-    words += ["--loss", "val_loss", "--loss-kind", "final", "--map", "unique_samples=unique_samples"]
+    words += [
+        "--loss",
+        "val_loss",
+        "--loss-kind",
+        "final",
+        "--map",
+        "unique_samples=unique_samples",
+    ]
     with pytest.MonkeyPatch.context() as patch:
         command = ["isoflop", "import", str(LOGS / "lightning"), "-o", str(out), *words]
         patch.setattr("sys.argv", command)

@@ -107,9 +107,12 @@ def read_law(path: str | Path) -> PublishedLaw:
     known = {key: _interval(given["parameters"].get(key)) for key in PARAMETERS}
     anchor = given["anchor"]
     level = {key: _interval(anchor.get(key)) for key in ("loss", "reducible")}
-    sizes = {key: float(anchor[key]) for key in ("params", "samples", "optimal_within")}
+    params, samples, within = (float(anchor[key]) for key in ANCHOR[:3])
     return PublishedLaw(
-        **top, **known, anchor=Anchor(**sizes, **level), assumptions=tuple(given.get(TOP[-1], ()))
+        **top,
+        **known,
+        anchor=Anchor(params, samples, within, **level),
+        assumptions=tuple(given.get("assumptions", ())),
     )
 
 

@@ -1,11 +1,14 @@
 """Make the logs that the tests of the importers read: three small networks, really trained.
 
-    pip install lightning tensorboard    # 2.6.6 and 2.21.0 wrote the files beside this one
+    pip install lightning tensorboard    # 2.6.6 and 2.21.0 wrote the files here
     python tests/training/logs/make.py tests/training/logs
 
-Lightning's `CSVLogger` and the `SummaryWriter` of torch write them. Nothing of W&B runs offline up to
-the export, so `wandb.csv` follows the columns of a runs table and holds the losses of these runs.
+Lightning's `CSVLogger` and the `SummaryWriter` of torch write them. Nothing of W&B runs offline up
+to the export, so `wandb.csv` has the columns of a runs table and the losses of these runs.
 """
+
+# mypy: ignore-errors
+# Lightning is no dependency of the project.
 
 import csv
 import shutil

@@ -56,16 +56,13 @@ def _hparams(path: Path) -> dict[str, Any]:
     try:
         import yaml
     except ImportError as error:
-        raise ImportError(
-            f"{path} needs PyYAML; pip install 'isoflop[importers]'"
-        ) from error
+        raise ImportError(f"{path} needs PyYAML; pip install 'isoflop[importers]'") from error
 
-    class Loader(yaml.SafeLoader):
-        """Reads plain values; an object that Lightning pickled into the file becomes None."""
-
-    Loader.add_multi_constructor("tag:yaml.org,2002:python/", lambda *_: None)
+    # Plain values only; an object that Lightning pickled into the file becomes None.
+    loader = type("Loader", (yaml.SafeLoader,), {})
+    yaml.add_multi_constructor("tag:yaml.org,2002:python/", lambda *_: None, loader)
     try:
-        entries = yaml.load(path.read_text(encoding="utf-8"), Loader)
+        entries = yaml.load(path.read_text(encoding="utf-8"), loader)
     except yaml.YAMLError as error:
         raise ValueError(f"{path}: not readable YAML ({str(error).splitlines()[0]})") from error
     values = flattened(entries) if isinstance(entries, dict) else {}

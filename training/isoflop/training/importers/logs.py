@@ -60,7 +60,8 @@ def to_records(runs: Sequence[LoggedRun], columns: Columns, *, source: str) -> p
 
     With a curve as loss, `samples` and the other columns are read at the point of that loss, so D
     is what the network had seen there. A loss of NaN or infinity makes the run `diverged`. U is at
-    most D. Raises `ValueError` for columns that no run has, and for records that break the contract.
+    most D. Raises `ValueError` for columns that no run has and for records that break the
+    contract.
     """
     _require_kind(columns.loss_kind)
     _require_names(runs, columns, source)
@@ -96,7 +97,8 @@ def _loss(run: LoggedRun, columns: Columns) -> tuple[Any, float | None]:
     if curve.empty:
         return None, None
     finite = curve[curve.map(math.isfinite)]
-    at = curve.index[-1] if columns.loss_kind == "final" or finite.empty else finite.idxmin()
+    last = columns.loss_kind == "final" or finite.empty
+    at: Any = curve.index[-1] if last else finite.idxmin()
     return at, float(curve.loc[at])
 
 

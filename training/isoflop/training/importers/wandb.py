@@ -76,7 +76,7 @@ def _dictionary(text: str, what: str) -> dict[str, Any]:
 class _Numbers(ast.NodeTransformer):
     """Puts the numbers for the names nan and inf."""
 
-    def visit_Name(self, node: ast.Name) -> ast.expr:  # noqa: N802
+    def visit_Name(self, node: ast.Name) -> ast.expr:
         """A constant for nan and inf, the name itself otherwise."""
         known = {"nan": math.nan, "inf": math.inf}
         return ast.Constant(known[node.id]) if node.id in known else node
