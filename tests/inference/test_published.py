@@ -149,6 +149,9 @@ def test_a_law_file_is_forecast_like_a_fit(
     assert "no run here tests it" in printed.err
     assert command(monkeypatch, "forecast", out, "--budget", "1e23", "--strict", "-q") == 3
     assert command(monkeypatch, "check", out) == 0
+    capsys.readouterr()
+    assert command(monkeypatch, "report", out, "-o", str(tmp_path / "gn3.html")) == 2
+    assert "is a published law and has no runs to report" in capsys.readouterr().err
 
 
 def command(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
