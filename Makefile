@@ -8,7 +8,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 RECORDS := studies/jets/records
 DEMO := demo
 
-.PHONY: demo test lint types format clean
+.PHONY: demo test lint types format docs clean
 
 # The base package only: no torch, no event generator.
 $(VENV)/.base: pyproject.toml constraints.txt
@@ -18,7 +18,7 @@ $(VENV)/.base: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.all: $(VENV)/.base
-	$(PIP_INSTALL) -c constraints.txt -e ".[simulation]" --group dev
+	$(PIP_INSTALL) -c constraints.txt -e ".[simulation,importers]" --group dev --group docs
 	touch $@
 
 # Fit the committed runs without the dearest tenth, forecast that tenth, then a new budget.
@@ -44,6 +44,10 @@ types: $(VENV)/.all
 format: $(VENV)/.all
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# The site in build/site; a warning is an error.
+docs: $(VENV)/.all
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean:
 	rm -rf $(VENV) $(DEMO) dist build

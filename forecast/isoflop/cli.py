@@ -9,9 +9,11 @@ import sys
 
 import typer
 
+from isoflop.commands.bring import bring
 from isoflop.commands.law import backtest, check, fit
 from isoflop.commands.outlook import forecast
 from isoflop.commands.plan import plan
+from isoflop.commands.published import law
 from isoflop.commands.report import report
 from isoflop.commands.runs import simulate, train
 from isoflop.commands.significance import significance
@@ -25,8 +27,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-for command in (simulate, train, fit, check, forecast, plan, report, backtest, significance):
+for command in (simulate, train, fit, check, forecast, plan, report, backtest, significance, law):
     app.command()(command)
+app.command("import")(bring)
 
 
 def main() -> None:

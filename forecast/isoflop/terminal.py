@@ -30,11 +30,13 @@ def print_forecast(posterior: "xr.DataTree", intervals: "pd.DataFrame") -> None:
         "significance_ratio": "significance, ratio",
         "luminosity_equivalent": "luminosity, ratio",
     } | _rejection_names(posterior)
+    published = posterior.attrs.get("engine") == "published"
+    runs = "anchor's compute" if published else "runs"
     for _, rows in intervals.groupby(["group", "budget_flops"], sort=False):
         plan: dict[Any, Any] = rows.to_dict("records")[0]
         group, flops = plan["group"], plan["budget_flops"]
         decades = plan["extrapolation_decades"]
-        where = f"{decades:.1f} decades beyond its runs" if decades else "within its runs"
+        where = f"{decades:.1f} decades beyond its {runs}" if decades else f"within its {runs}"
         show(f"\n{group} at C = {_number(flops)} FLOP, {where}")
         show(
             f"with N = {_number(plan['params'])}, {_number(plan['unique_samples'])} distinct "
@@ -50,6 +52,10 @@ def print_forecast(posterior: "xr.DataTree", intervals: "pd.DataFrame") -> None:
     driven = [name for name in prior_driven(posterior) if name.split("[")[1][:-1] in shown]
     if driven:
         show(f"\nThe prior alone decides {', '.join(driven)}: no run informs it.")
+    if published:
+        show("")
+        for line in str(posterior.attrs["warnings"]).splitlines():
+            show(f"Assumed: {line}")
 
 
 def _rejection_names(posterior: "xr.DataTree") -> dict[str, str]:

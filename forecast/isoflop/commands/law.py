@@ -13,6 +13,7 @@ from isoflop.commands.options import (
     PosteriorPath,
     Quiet,
     Strict,
+    renames,
     require_figure_name,
     stop_if_untrusted,
     write_text,
@@ -80,7 +81,7 @@ def fit(
     check_writable(out)
     if figure:
         require_figure_name(figure)
-    records = read_records(runs, rename=_renames(rename or []))
+    records = read_records(runs, rename=renames(rename or []))
     from isoflop.inference.fit import fit as sample
 
     with progress_bar("sampling", visible=not quiet) as tick:
@@ -160,7 +161,7 @@ def backtest(
 
     if figure:
         require_figure_name(figure)
-    records = read_records(runs, rename=_renames(rename or []))
+    records = read_records(runs, rename=renames(rename or []))
     if physics:
         _backtest_physics(
             runs, records[~(records["loss"] >= loss_below)], holdout, law, seed, json_out, quiet
@@ -271,14 +272,6 @@ def _report(posterior: "xr.DataTree", json_out: str, *, quiet: bool) -> None:
     for warning in str(posterior.attrs.get("warnings", "")).splitlines():
         show(f"Note: {warning}.")
     show(sentence(posterior))
-
-
-def _renames(pairs: list[str]) -> dict[str, str]:
-    """`params=N` pairs as a mapping from the contract's names to the table's."""
-    wrong = [pair for pair in pairs if len(pair.split("=")) != 2]
-    if wrong:
-        raise ValueError(f"--map {wrong[0]!r} is not NAME=COLUMN, for example --map params=N")
-    return dict(pair.split("=") for pair in pairs)
 
 
 def _ceiling(metric: str, ceiling: float | None) -> float:

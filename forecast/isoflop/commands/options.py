@@ -45,3 +45,11 @@ def write_text(text: str, out: str) -> None:
 
         with writing(out) as temporary:
             temporary.write_text(text, encoding="utf-8")
+
+
+def renames(pairs: list[str]) -> dict[str, str]:
+    """`params=N` pairs as a mapping from the contract's names to the table's."""
+    wrong = [pair for pair in pairs if len(pair.split("=")) != 2]
+    if wrong:
+        raise ValueError(f"--map {wrong[0]!r} is not NAME=COLUMN, for example --map params=N")
+    return dict(pair.split("=") for pair in pairs)

@@ -49,10 +49,13 @@ def report(
     from isoflop.forecast.report.page import build_report
     from isoflop.forecast.significance import read_scenario
     from isoflop.inference.posterior import load
+    from isoflop.inference.verdict import PUBLISHED
 
     analysis = read_scenario(scenario) if scenario else None
     prices = read_costs(costs) if costs else None
     posterior = load(path)
+    if posterior.attrs.get("engine") == PUBLISHED:
+        raise ValueError(f"{path} is a published law and has no runs to report; use forecast")
     origin = {
         "command": shlex.join(["isoflop", *sys.argv[1:]]),
         "posterior": str(path),

@@ -12,6 +12,8 @@ from isoflop.inference.diagnostics import Verdict, prior_driven
 
 MIN_HELD = 0.8
 """Share of the runs that the 95 % intervals of the rolling refits must hold."""
+PUBLISHED = "published"
+"""Engine of a posterior that was made from a published law."""
 MIN_PREDICTED = 5
 """Predicted runs below which that share means little."""
 
@@ -48,6 +50,8 @@ def rolling_summary(posterior: xr.DataTree) -> RollingSummary | None:
 
 def judge(posterior: xr.DataTree, *, decades: float = 0.0) -> Verdict:
     """The verdict on a fit, or on a forecast `decades` of compute beyond its runs."""
+    if posterior.attrs.get("engine") == PUBLISHED:
+        return Verdict(False, ("no run of this law is at hand, so nothing here tests it",))
     reasons = str(posterior.attrs.get("sampler_faults", "")).splitlines()
     driven = [name for name in prior_driven(posterior) if name.startswith(("alpha", "beta"))]
     if driven:
@@ -82,6 +86,10 @@ def compute_span(posterior: xr.DataTree) -> float:
 
 def sentence(posterior: xr.DataTree, *, decades: float = 0.0) -> str:
     """The verdict as one sentence."""
+    if posterior.attrs.get("engine") == PUBLISHED:
+        where = f"{decades:.1f} decades beyond its anchor" if decades else "up to its anchor"
+        source = posterior.attrs["source"]
+        return f"Verdict: the law of {source}, taken at its word; no run here tests it; {where}."
     verdict = judge(posterior, decades=decades)
     rolled = rolling_summary(posterior)
     tested = "no rolling refit was possible"

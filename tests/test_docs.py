@@ -1,0 +1,93 @@
+"""The pages hold: their commands run, print what is shown, and their numbers are the files'."""
+
+import math
+import os
+import re
+import shlex
+import subprocess
+import sys
+from dataclasses import fields
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from isoflop.inference.priors import DEFAULT, Normal
+
+ROOT = Path(__file__).parents[1]
+PAGES = ("first-forecast", "own-runs", "training", "statistics")
+BLOCK = re.compile(r"<!-- run(?:: exit (\d))? -->\n```(\w+)\n(.*?)```", re.DOTALL)
+NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e[+-]?\d+)?")
+# Another processor may round another way and so sample another chain.
+TOLERANCE = 0.15
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES)
+def test_what_a_page_shows_is_what_its_commands_print(page: str, tmp_path: Path) -> None:
+    for folder in ("docs", "studies", "tests"):
+        (tmp_path / folder).symlink_to(ROOT / folder)
+    blocks = BLOCK.findall((ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8"))
+    assert blocks
+    python = ""
+    for code, language, text in blocks:
+        if language == "python":  # a page's blocks are one program
+            python += text
+            run([sys.executable, "-c", python], tmp_path, expected=0)
+            continue
+        for command, shown in commands(text):
+            printed = run(["bash", "-c", command], tmp_path, expected=int(code or 0))
+            assert_shown(shown, printed)
+
+
+def commands(text: str) -> list[tuple[str, list[str]]]:
+    """Each command of a console block, continued by `> `, with the lines shown after it."""
+    lines = text.splitlines()
+    starts = [i for i, line in enumerate(lines) if line.startswith("$ ")] + [len(lines)]
+    found = []
+    for start, end in pairwise(starts):
+        own = lines[start + 1 : end]
+        more = [line[2:] for line in own if line.startswith(">")]
+        shown = [line for line in own if line and not line.startswith(">")]
+        found.append(("\n".join([lines[start][2:], *more]), shown))
+    return found
+
+
+def run(command: list[str], folder: Path, *, expected: int) -> str:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = os.environ | {"PATH": path, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == expected, f"{shlex.join(command)}\n{done.stdout}{done.stderr}"
+    return done.stdout + done.stderr
+
+
+def assert_shown(shown: list[str], printed: str) -> None:
+    """Every line shown is printed, in this order; numbers agree within the tolerance."""
+    left = iter(printed.splitlines())
+    for line in shown:
+        assert any(same_line(line, other) for other in left), f"not printed: {line}\n{printed}"
+
+
+def same_line(shown: str, printed: str) -> bool:
+    if NUMBER.sub("#", shown).split() != NUMBER.sub("#", printed).split():
+        return False
+    pairs = zip(NUMBER.findall(shown), NUMBER.findall(printed), strict=True)
+    return all(float(b) == pytest.approx(float(a), rel=TOLERANCE, abs=0.02) for a, b in pairs)
+
+
+def test_the_table_of_priors_is_that_of_the_code() -> None:
+    page = (ROOT / "docs" / "statistics.md").read_text(encoding="utf-8")
+    quoted = re.findall(r"(log-normal|Normal)\((log )?(mean[^,]*|−?[\d.]+), ([\d.]+)\)", page)
+    priors = [getattr(DEFAULT, one.name) for one in fields(DEFAULT)]
+    expected = [(one.location, one.scale) for one in priors if isinstance(one, Normal)]
+    given = [(location(*cell[:3]), float(cell[3])) for cell in quoted]
+    assert given == pytest.approx(np.array(expected))
+
+
+def location(kind: str, log: str, text: str) -> float:
+    """The location of a prior as the table writes it; the level's is relative to the runs."""
+    value = 0.0 if text.startswith("mean") else float(text.replace("−", "-"))
+    return math.log(value) if log or kind == "log-normal" else value
