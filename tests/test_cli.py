@@ -218,6 +218,10 @@ MISTAKES = [
         ("simulate", "-n", "ten", "-o", "j"),
         "-n is 'ten'; it must be a whole number, as 100k",
     ),
+    (
+        ("simulate", "-n", "10", "-o", "j", "--only", "1-2"),
+        "--only '1-2' is no file number; give numbers, for example 0,1,2",
+    ),
     (("train", "none.toml", "-o", "r"), "none.toml"),
 ]
 
