@@ -18,7 +18,7 @@ $(VENV)/.base: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.all: $(VENV)/.base
-	$(PIP_INSTALL) -c constraints.txt -e ".[simulation]" --group dev
+	$(PIP_INSTALL) -c constraints.txt -e ".[simulation,cluster]" --group dev
 	touch $@
 
 # Fit the committed runs without the dearest tenth, forecast that tenth, then a new budget.
