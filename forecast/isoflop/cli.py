@@ -12,6 +12,7 @@ import typer
 from isoflop.commands.law import backtest, check, fit
 from isoflop.commands.outlook import forecast
 from isoflop.commands.runs import simulate, train
+from isoflop.commands.threshold import threshold
 
 app = typer.Typer(
     name="isoflop",
@@ -22,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-for command in (simulate, train, fit, check, forecast, backtest):
+for command in (simulate, train, fit, check, forecast, backtest, threshold):
     app.command()(command)
 
 

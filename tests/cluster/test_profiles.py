@@ -22,8 +22,8 @@ GRID = ROOT / "studies" / "jets" / "grid.toml"
 def snakemake(folder: Path, *words: str) -> str:
     """What a call of the jet workflow, with its folders in `folder`, prints."""
     (folder / "config.yaml").write_text(
-        f"jets: {folder}/jets\nruns: {folder}/runs\nsimulate: {{train: 60_000, val: 20_000}}\n"
-        "minutes: 2\ngpus: 1\n"
+        f"jets: {folder}/jets\nruns: {folder}/runs\nminutes: 2\ngpus: 1\n"
+        "simulate: {train: 60_000, val: 20_000, test: 20_000}\n"
     )
     command = [sys.executable, "-m", "snakemake", "-s", "studies/jets/Snakefile", *words]
     command += ["--configfile", str(folder / "config.yaml")]
@@ -41,7 +41,7 @@ def test_an_empty_folder_is_filled_by_one_job_a_file_number_and_all_jobs_of_the_
     planned = dict(line.split() for line in printed.splitlines() if len(line.split()) == 2)
     jobs = cut(grid(GRID).runs, seconds=120)
     assert 1 < sum(job.large for job in jobs) < len(jobs)
-    assert (planned["simulate"], planned["cache"], planned["merge"]) == ("4", "1", "1"), printed
+    assert (planned["simulate"], planned["cache"], planned["merge"]) == ("5", "1", "1"), printed
     assert planned["train"] == str(len(jobs))
 
 
@@ -49,7 +49,7 @@ def test_htcondor_is_asked_for_what_the_job_needs(tmp_path: Path) -> None:
     """Up to the door of the pool: there is none, so the submission itself fails."""
     pytest.importorskip("snakemake_executor_plugin_htcondor")
     (tmp_path / "jets" / ".jobs").mkdir(parents=True)
-    for name in ("train-000", "train-001", "train-002", "val-120", "cache"):
+    for name in ("train-000", "train-001", "train-002", "val-120", "test-100", "cache"):
         (tmp_path / "jets" / ".jobs" / name).touch()
     where = ("--profile", "profiles/htcondor", "--directory", str(tmp_path))
     printed = snakemake(tmp_path, *where, "--config", f"grid={GRID}", "--verbose")

@@ -100,7 +100,7 @@ def test_a_sweep_on_slurm_ends_complete_with_no_run_lost_or_doubled_by_a_killed_
     asked, runs = grid(tmp_path / "grid.toml").runs, tmp_path / "runs"
     jobs = cut(asked, seconds=60 * MINUTES)
     assert [len(job.runs) for job in jobs] == [4, 4]
-    command = [
+    command: list[str | Path] = [
         *(sys.executable, "-m", "snakemake", "-s", "studies/jets/Snakefile"),
         *("--profile", "profiles/slurm", "--configfile", tmp_path / "config.yaml"),
         *("--directory", tmp_path / "work", "--latency-wait", "5", "--until", "merge"),
@@ -124,8 +124,8 @@ def test_a_sweep_on_slurm_ends_complete_with_no_run_lost_or_doubled_by_a_killed_
         tmp_path / "grid.toml", tmp_path / "quiet", data=tmp_path / "jets", workers=1
     )
     assert quiet.trained == 8
-    numbers = [
+    told, expected = (
         read_records(folder).drop(columns="wall_seconds") for folder in (runs, tmp_path / "quiet")
-    ]
-    pd.testing.assert_frame_equal(*numbers)
-    assert sorted(numbers[0]["run_id"]) == sorted(run.run_id for run in asked)
+    )
+    pd.testing.assert_frame_equal(told, expected)
+    assert sorted(told["run_id"]) == sorted(run.run_id for run in asked)

@@ -100,7 +100,7 @@ def memory_mb(run: RunConfig) -> int:
     """Memory of a training on one core [MB], its idle parent process included.
 
     Two processes, the weights and what the optimiser keeps of them, the activations of a part of a
-    batch or of a block in evaluation, the logits of the validation jets, and the mapped pages of
+    batch or of a block in evaluation, the logits of the jets that judge, and the mapped pages of
     the training jets.
     """
     network, jet = run.network, min(run.particles, _MEAN_PARTICLES)
@@ -109,7 +109,8 @@ def memory_mb(run: RunConfig) -> int:
         _PART * _saved_floats(network, run.particles),
         _EVALUATION_BATCH * _saved_floats(network, run.particles) / network.depth,
     )
-    logits = 4 * 8 * network.classes * (run.validation_samples + run.stopping_samples)
+    judges = run.stopping_samples + max(run.validation_samples, run.test_samples)
+    logits = 4 * 8 * network.classes * judges
     pages = 2 * run.unique_samples * jet * network.inputs
     needed = 2 * _PROCESS_MB + (weights + activations + logits + pages) / 1e6
     return _ROUND_MB * math.ceil(needed / _ROUND_MB)

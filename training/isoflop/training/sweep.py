@@ -105,7 +105,8 @@ def prepare_grid(grid_path: str | Path, *, data: str | Path | None = None) -> in
     Raises `ValueError` where jets are too few. Jobs that train at the same time need this first.
     """
     asked = grid(grid_path)
-    check_enough(asked.runs, open_splits(data if data is not None else asked.data))
+    folder = Path(data) if data is not None else asked.data
+    check_enough(asked.runs, open_splits(folder, test=any(run.test_samples for run in asked.runs)))
     return len(asked.runs)
 
 
