@@ -25,6 +25,7 @@ MARGIN = 3.0
 _START_SECONDS = 120.0  # imports and opening the cache, on a slow file system
 
 _PROCESS_MB = 500.0  # Python and torch; measured 320 to 340
+_CUDA_MB = 3000  # main memory that torch's CUDA libraries take, with room
 _COPIES = 6  # of the weights: themselves, gradients, two moments, the best, one being saved
 _PART, _EVALUATION_BATCH = 32, 256  # jets that go through the network at once, as in `loop`
 _MEAN_PARTICLES = 50  # of a jet
@@ -93,7 +94,8 @@ def request(job: Job, *, gpus: int = 0) -> Request:
     gpus = gpus if job.large else 0
     expected = sum(map(cost, job.runs)) / (GPU_RATE if gpus else CORE_RATE)
     minutes = math.ceil((_START_SECONDS + MARGIN * expected) / 60)
-    return Request(1, max(map(memory_mb, job.runs)), minutes, gpus)
+    memory = max(map(memory_mb, job.runs)) + (_CUDA_MB if gpus else 0)
+    return Request(1, memory, minutes, gpus)
 
 
 def memory_mb(run: RunConfig) -> int:
