@@ -18,7 +18,7 @@ $(VENV)/.base: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.all: $(VENV)/.base
-	$(PIP_INSTALL) -c constraints.txt -e ".[simulation,importers]" --group dev --group docs
+	$(PIP_INSTALL) -c constraints.txt -e ".[simulation,importers,cluster]" --group dev --group docs
 	touch $@
 
 # Fit the committed runs without the dearest tenth, forecast that tenth, then a new budget.

@@ -13,7 +13,10 @@ from isoflop.inference.simulate import simulate_runs
 
 THETA = {"loss_inf": 0.80, "log_A": 3.0, "log_B": 3.4, "alpha": 0.45, "beta": 0.35, "omega": 6.0}
 CELLS = [(n, u, 1.0) for n in np.geomspace(1e3, 3e5, 5) for u in np.geomspace(2e3, 4e5, 5)]
-COMMANDS = ("simulate", "train", "fit", "check", "forecast", "report", "backtest", "significance")
+COMMANDS = (
+    *("simulate", "train", "fit", "check", "forecast", "report", "backtest", "threshold"),
+    "significance",
+)
 
 
 def run(*words: str) -> int:
@@ -217,6 +220,10 @@ MISTAKES = [
     (
         ("simulate", "-n", "ten", "-o", "j"),
         "-n is 'ten'; it must be a whole number, as 100k",
+    ),
+    (
+        ("simulate", "-n", "10", "-o", "j", "--only", "1-2"),
+        "--only '1-2' is no file number; give numbers, for example 0,1,2",
     ),
     (("train", "none.toml", "-o", "r"), "none.toml"),
 ]

@@ -17,6 +17,7 @@ from isoflop.commands.published import law
 from isoflop.commands.report import report
 from isoflop.commands.runs import simulate, train
 from isoflop.commands.significance import significance
+from isoflop.commands.threshold import threshold
 
 app = typer.Typer(
     name="isoflop",
@@ -27,7 +28,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-for command in (simulate, train, fit, check, forecast, plan, report, backtest, significance, law):
+for command in (
+    *(simulate, train, fit, check, forecast, plan, report),
+    *(backtest, threshold, significance, law),
+):
     app.command()(command)
 app.command("import")(bring)
 

@@ -1,8 +1,9 @@
-"""Draw the run records of this study: loss against jets seen, one panel a group.
+"""Draw run records: loss against jets seen, one panel a group.
 
-Usage: python studies/jets/records.py
+Usage: python studies/jets/records.py [RECORDS FIGURE], by default those of this study.
 """
 
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -17,12 +18,14 @@ from isoflop.training.records import read_records
 HERE = Path(__file__).parent
 
 
-def main() -> None:
-    """Write records.png beside this file."""
-    records = read_records(HERE / "records")
+def main(
+    runs: str | Path = HERE / "records", figure_path: str | Path = HERE / "records.png"
+) -> None:
+    """Read the records at `runs`, write the figure."""
+    records = read_records(runs)
     groups = sorted(records["group"].unique())
     figure = Figure(figsize=(4.0 * len(groups), 4.0), layout="constrained")
-    axes = figure.subplots(1, len(groups), sharey=True)
+    axes = figure.subplots(1, len(groups), sharey=True, squeeze=False)[0]
     scale = LogNorm(records["params"].min(), records["params"].max())
     for ax, group in zip(axes, groups, strict=True):
         draw_group(ax, records[records["group"] == group], scale)
@@ -31,7 +34,7 @@ def main() -> None:
     axes[-1].legend(fontsize=8, frameon=False)
     colours = axes[0].collections[0]
     figure.colorbar(colours, ax=axes, label="parameters $N$", pad=0.01)
-    save_figure(figure, HERE / "records.png")
+    save_figure(figure, figure_path)
 
 
 def draw_group(ax: Axes, runs: pd.DataFrame, scale: LogNorm) -> None:
@@ -58,4 +61,4 @@ def draw_group(ax: Axes, runs: pd.DataFrame, scale: LogNorm) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

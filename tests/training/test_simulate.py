@@ -267,6 +267,14 @@ def test_one_worker_makes_the_same_files_as_two(folder: Path, tmp_path: Path) ->
 
 
 @pytest.mark.slow
+def test_a_job_of_a_larger_simulation_makes_its_own_files_and_no_others(
+    folder: Path, tmp_path: Path
+) -> None:
+    simulate(tmp_path, 2 * N_JETS, seed=3, jets_per_file=PER_CLASS, only=[0], quiet=True)
+    assert_same_files(folder, tmp_path)
+
+
+@pytest.mark.slow
 def test_a_killed_simulation_resumes_and_ends_the_same(folder: Path, tmp_path: Path) -> None:
     code = (
         "from isoflop.training.jets.simulate import simulate\n"
@@ -319,6 +327,7 @@ def _group_is_alive(group: int) -> bool:
         ({"jets_per_file": 0}, "jets_per_file is 0; it must be at least 1"),
         ({"seed": -1}, "seed is -1; it must not be negative"),
         ({"workers": 0}, "workers is 0; it must be at least 1"),
+        ({"only": [0, 3]}, "no file 3 in this request; its files are numbered 0 to 0"),
         (
             {"n_jets": 510, "split": "val", "jets_per_file": 10},
             "510 jets need more than the 5 files a class of split 'val'; "

@@ -13,7 +13,7 @@ import pytest
 
 from isoflop.training.config import RunConfig, grid
 from isoflop.training.records import read_curves, read_records, read_working_points
-from isoflop.training.sweep import cost, train_grid
+from isoflop.training.sweep import cost, prepare_grid, train_grid
 
 GRID = """
 study = "test"
@@ -172,3 +172,34 @@ def test_missing_package_names_the_extra_to_install(module: str, importer: str) 
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     last = ended.stderr.splitlines()[-1]
     assert last == f'ImportError: {module} is missing; pip install "isoflop[training]"'
+
+
+def test_jobs_of_a_sweep_train_their_runs_and_leave_the_tables_to_the_last_call(
+    swept: tuple[Path, Path], tmp_path: Path
+) -> None:
+    path, out = swept
+    before = read_records(out).set_index("run_id")
+    first, second = before.index[:2]
+    assert train_grid(path, tmp_path, only=[first], workers=1, quiet=True).trained == 1
+    assert parts(tmp_path) == {first}
+    assert not (tmp_path / "runs.parquet").exists()
+    again = train_grid(path, tmp_path, only=[first, second], workers=1, quiet=True)
+    assert (again.runs, again.trained) == (2, 1)
+
+
+def test_a_run_that_the_grid_does_not_ask_for_is_named(swept: tuple[Path, Path]) -> None:
+    path, out = swept
+    with pytest.raises(ValueError, match=r"grid\.toml asks for no run abc"):
+        train_grid(path, out, only=["abc"], quiet=True)
+
+
+def test_preparing_a_grid_leaves_nothing_to_read_from_the_files(
+    swept: tuple[Path, Path], tmp_path: Path, jet_folder: Path
+) -> None:
+    jets = tmp_path / "jets"
+    subprocess.run(["cp", "-rp", jet_folder, jets], check=True)
+    subprocess.run(["rm", "-rf", jets / ".cache"], check=True)
+    assert prepare_grid(swept[0], data=jets) == 8
+    built = sorted(path.stat().st_mtime_ns for path in (jets / ".cache").rglob("*"))
+    train_grid(swept[0], tmp_path / "runs", data=jets, workers=1, quiet=True)
+    assert sorted(path.stat().st_mtime_ns for path in (jets / ".cache").rglob("*")) == built

@@ -16,6 +16,7 @@ def simulate(
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the ROOT files.")],
     split: Annotated[str, typer.Option(help="train, val or test: the file indices.")] = "train",
     jets_per_file: Annotated[str, typer.Option(help="Jets in one file.")] = "10k",
+    only: Annotated[str, typer.Option(help="Only the files of these numbers, as 0,1,2.")] = "",
     workers: Annotated[int | None, typer.Option(help="Processes; default one a core.")] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same jets.")] = 1,
     json_out: Json = "",
@@ -33,6 +34,7 @@ def simulate(
         seed=seed,
         split=split,
         jets_per_file=_count(jets_per_file, "--jets-per-file"),
+        only=[_index(text) for text in _parts(only)],
         workers=workers,
         quiet=quiet,
     )
@@ -46,6 +48,10 @@ def train(
     grid: Annotated[Path, typer.Argument(metavar="GRID", help="TOML file of the sweep.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the run records.")],
     data: Annotated[Path | None, typer.Option(help="Folder of jets, if not the grid's.")] = None,
+    only: Annotated[str, typer.Option(help="Only these runs, by id; no merged tables.")] = "",
+    prepare: Annotated[
+        bool, typer.Option("--prepare", help="Read the jets into their cache and stop.")
+    ] = False,
     workers: Annotated[int | None, typer.Option(help="Runs at once.")] = None,
     json_out: Json = "",
     quiet: Quiet = False,
@@ -54,12 +60,29 @@ def train(
 
     Example: isoflop train studies/jets/grid.toml -o runs/
     """
-    from isoflop.training.sweep import train_grid
+    from isoflop.training.sweep import prepare_grid, train_grid
 
-    summary = train_grid(grid, out, data=data, workers=workers, quiet=quiet)
+    if prepare:
+        runs = prepare_grid(grid, data=data)
+        if not quiet:
+            note(f"the jets of {runs} runs are ready")
+        return
+    summary = train_grid(grid, out, data=data, only=_parts(only), workers=workers, quiet=quiet)
     write_text(json.dumps(asdict(summary), default=str) + "\n", json_out)
     if not quiet:
         note(f"{summary.trained} of {summary.runs} runs trained; records in {summary.out}")
+
+
+def _parts(text: str) -> list[str]:
+    """The parts of a comma-separated list; none of an empty text."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _index(text: str) -> int:
+    """The number of a file."""
+    if not text.isdecimal():
+        raise ValueError(f"--only {text!r} is no file number; give numbers, for example 0,1,2")
+    return int(text)
 
 
 def _count(text: str, option: str) -> int:

@@ -53,7 +53,7 @@ class SweepSummary:
     out: Path
     """Folder of the merged tables."""
     runs: int
-    """Runs of the grid, all with a record now."""
+    """Runs asked for, all with a record now."""
     trained: int
     """Runs trained by this call; the others had a record."""
     samples: float
@@ -67,20 +67,24 @@ def train_grid(
     out: str | Path,
     *,
     data: str | Path | None = None,
+    only: Sequence[str] = (),
     workers: int | None = None,
     quiet: bool = False,
 ) -> SweepSummary:
     """Train the runs of a grid file that have no record in `out`, the most expensive first.
 
-    `data` overrides the folder of ROOT files that the grid names. `workers` processes train at
-    once, by default one a CPU core, or one where there is CUDA. Progress goes to stderr.
+    `data` overrides the folder of ROOT files that the grid names. `only` names runs by their id: a
+    job of a larger sweep, which trains no others and leaves the merged tables to a call without it.
+    `workers` processes train at once, by default one a CPU core, or one where there is CUDA.
+    Progress goes to stderr.
     """
     started = time.perf_counter()
     asked = grid(grid_path)
     folder = Path(data) if data is not None else asked.data
     parts = Path(out) / "parts"
+    runs = _chosen(asked.runs, only, grid_path)
     todo = sorted(
-        (run for run in asked.runs if not (parts / run.run_id).is_dir()), key=cost, reverse=True
+        (run for run in runs if not (parts / run.run_id).is_dir()), key=cost, reverse=True
     )
     parts.mkdir(parents=True, exist_ok=True)
     samples = 0.0
@@ -89,9 +93,31 @@ def train_grid(
         check_enough(todo, splits)
         workers = workers or default_workers()
         samples = _train_all(todo, splits, parts, workers=workers, quiet=quiet)
-    merge_parts(out, [run.run_id for run in asked.runs])
+    if not only:
+        merge_parts(out, [run.run_id for run in runs])
     seconds = time.perf_counter() - started
-    return SweepSummary(Path(out), len(asked.runs), len(todo), samples, seconds)
+    return SweepSummary(Path(out), len(runs), len(todo), samples, seconds)
+
+
+def prepare_grid(grid_path: str | Path, *, data: str | Path | None = None) -> int:
+    """Read the jets that a grid needs into their cache, and return how many runs it has.
+
+    Raises `ValueError` where jets are too few. Jobs that train at the same time need this first.
+    """
+    asked = grid(grid_path)
+    folder = Path(data) if data is not None else asked.data
+    check_enough(asked.runs, open_splits(folder, test=any(run.test_samples for run in asked.runs)))
+    return len(asked.runs)
+
+
+def _chosen(
+    runs: Sequence[RunConfig], only: Sequence[str], grid_path: str | Path
+) -> Sequence[RunConfig]:
+    """The runs named by `only`, or all."""
+    unknown = set(only) - {run.run_id for run in runs}
+    if unknown:
+        raise ValueError(f"{grid_path} asks for no run {', '.join(sorted(unknown))}")
+    return [run for run in runs if run.run_id in only] if only else runs
 
 
 def default_workers() -> int:

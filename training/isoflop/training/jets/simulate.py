@@ -34,7 +34,7 @@ import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -121,6 +121,7 @@ def simulate(
     seed: int = 1,
     split: str = "train",
     jets_per_file: int = 10_000,
+    only: Sequence[int] = (),
     workers: int | None = None,
     quiet: bool = False,
 ) -> SimulationSummary:
@@ -129,12 +130,14 @@ def simulate(
     The files are named as in JetClass, `<process>_<index>.root`, with the indices of `split`
     (train 000–099, test 100–119, val 120–124) and `jets_per_file` jets each. A complete file that
     is already there is kept, so an interrupted simulation resumes when called again; a killed one
-    has lost at most the files in progress. `workers` processes run at a time (default: the cores
-    this process may use); a script that calls this needs the usual
+    has lost at most the files in progress. `only` names files of the request by their index: a job
+    of a larger simulation, which writes no others. `workers` processes run at a time (default: the
+    cores this process may use); a script that calls this needs the usual
     `if __name__ == "__main__"` unless `workers` is 1. Progress goes to stderr unless `quiet`.
     """
     folder = Path(directory)
-    tasks = _tasks(folder, n_jets, seed, split, jets_per_file)
+    tasks = _chosen(_tasks(folder, n_jets, seed, split, jets_per_file), only)
+    n_jets = sum(task.n_jets for task in tasks)
     workers = cores() if workers is None else workers
     if workers < 1:
         raise ValueError(f"workers is {workers}; it must be at least 1")
@@ -189,6 +192,17 @@ def _tasks(
         for index, size in sizes
         for process in PROCESSES
     )
+
+
+def _chosen(tasks: tuple[_Task, ...], only: Sequence[int]) -> tuple[_Task, ...]:
+    """Return the files whose index `only` names, or all."""
+    indices = {task.index for task in tasks}
+    if unknown := sorted(set(only) - indices):
+        raise ValueError(
+            f"no file {unknown[0]} in this request; its files are numbered {min(indices)} to "
+            f"{max(indices)}"
+        )
+    return tuple(task for task in tasks if task.index in only) if only else tasks
 
 
 def _is_complete(task: _Task) -> bool:
