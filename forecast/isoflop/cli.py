@@ -9,6 +9,7 @@ import sys
 
 import typer
 
+from isoflop.commands.design import design
 from isoflop.commands.law import backtest, check, fit
 from isoflop.commands.outlook import forecast
 from isoflop.commands.runs import simulate, train
@@ -22,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-for command in (simulate, train, fit, check, forecast, backtest):
+for command in (simulate, train, fit, check, forecast, design, backtest):
     app.command()(command)
 
 
