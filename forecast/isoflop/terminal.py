@@ -132,9 +132,8 @@ def print_design(found: "Design", flops: float, group: str) -> None:
     goal, table = found.goal, found.table
     names = {"loss": "the loss", "params_opt": "log of the best N"}
     where = f"{goal.decades:.1f} decades beyond its runs" if goal.decades else "within its runs"
-    show(
-        f"{names.get(goal.quantity, goal.quantity)} of {group} at C = {_number(flops)} FLOP, {where}"
-    )
+    what = names.get(goal.quantity, goal.quantity)
+    show(f"{what} of {group} at C = {_number(flops)} FLOP, {where}")
     show(
         f"its standard deviation is {found.sd_now:.3g} {goal.unit} now and is expected to be "
         f"{found.sd_after:.3g} after {len(table)} run(s) (linearised)"

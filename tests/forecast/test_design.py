@@ -101,6 +101,21 @@ def test_the_error_of_the_law_in_compute_does_not_move_the_best_size(
     assert with_error[0, 0] == pytest.approx(goal.values.var(ddof=1))
 
 
+def test_what_a_loss_is_worth_carries_the_error_of_the_law(posterior: xr.DataTree) -> None:
+    """A rejection exp(5 − 2 L), linear enough for its covariance to be −2 R times the loss's."""
+    erring = _with_error(posterior)
+    cells = _along(erring, [1.0, 2.0])
+    loss, rejection = (
+        make_goal(erring, BUDGET, group="all", quantity=name, worth=worth)
+        for name, worth in (("loss", None), ("rejection:x", lambda nat: np.exp(5.0 - 2.0 * nat)))
+    )
+    of_loss, of_rejection = (believe(erring, cells, goal).covariance for goal in (loss, rejection))
+    slope = -2.0 * rejection.values.mean()
+    assert of_rejection[0, 1:] == pytest.approx(slope * of_loss[0, 1:], rel=0.02)
+    assert of_rejection[0, 0] == pytest.approx(slope**2 * of_loss[0, 0], rel=0.02)
+    assert rejection.scatter == pytest.approx(-slope * loss.scatter, rel=0.02)
+
+
 @pytest.mark.parametrize("share", [0.0, 0.6])
 def test_what_repeats_have_in_common_is_found(exact: xr.DataTree, share: float) -> None:
     random = np.random.default_rng(5)
@@ -159,7 +174,8 @@ def test_the_design_lists_what_it_spends_and_expects(posterior: xr.DataTree) -> 
 def test_columns_of_the_user_are_kept(posterior: xr.DataTree) -> None:
     cells = _cells(posterior, [1e6], [4e7]).assign(width=64)
     goal = make_goal(posterior, BUDGET, group="all")
-    assert list(design(posterior, cells, goal, Limits(spend=1e15)).table["width"])[0] == 64
+    found = design(posterior, cells, goal, Limits(spend=1e15))
+    assert (found.table["width"] == 64).all()
 
 
 def test_mistakes_in_the_candidates_are_named(posterior: xr.DataTree) -> None:

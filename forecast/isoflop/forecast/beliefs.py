@@ -16,7 +16,7 @@ as far as a decade of compute. So a run of another shape counts for less than th
 The forecast t enters by its draws and by its slopes in that error: linearised.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,7 +65,7 @@ def believe(posterior: xr.DataTree, cells: pd.DataFrame, goal: Goal) -> Beliefs:
 
 def log_losses(draws: dict[str, Draws], cells: pd.DataFrame) -> np.ndarray:
     """Log loss by the law and its error within the runs, shape (draws, cells)."""
-    return np.asarray(_per_cell(draws, cells, _log_loss))
+    return _per_cell(draws, cells, _log_loss)
 
 
 def scatter_variance(draws: Draws, cells: pd.DataFrame) -> np.ndarray:
@@ -107,7 +107,7 @@ def _walk_covariance(draws: dict[str, Draws], cells: pd.DataFrame, goal: Goal) -
     points = pd.concat([cells, goal.runs], ignore_index=True)
     steps = _per_cell(draws, points, _walk_scale)
     steps[:, len(cells) :] *= goal.slopes
-    decades = _decades(draws, points)
+    decades = _per_cell(draws, points, _decades)
     group = points["group"].to_numpy(str)
     aside = _aside(points, goal.shape)
     same_side = np.sign(aside)[:, None] == np.sign(aside)
@@ -125,40 +125,40 @@ def _walk_covariance(draws: dict[str, Draws], cells: pd.DataFrame, goal: Goal) -
 def _log_loss(draws: Draws, cells: pd.DataFrame) -> np.ndarray:
     run = {name: cells[name].to_numpy(float) for name in ("unique_samples", "epochs")}
     loss = loss_draws(draws, cells["params"].to_numpy(float), **run)
-    return np.log(np.asarray(laws.unbounded(loss, draws.ceiling)))
+    return np.asarray(np.log(laws.unbounded(loss, draws.ceiling)))
 
 
 def _walk_scale(draws: Draws, cells: pd.DataFrame) -> np.ndarray:
     """κ times the fall of log loss per decade at the edge of the runs, shape (draws, cells)."""
-    beyond = np.maximum(_own_decades(draws, cells), 1e-9)
+    beyond = np.maximum(_decades(draws, cells), 1e-9)
     run = (cells[name].to_numpy(float) for name in ("params", "unique_samples", "epochs"))
     scale = laws.drift(beyond, *run, **draws.columns(*LAW_VARIABLES))
     return np.asarray(draws.kappa[:, None] * np.asarray(scale) / np.sqrt(beyond))
 
 
-def _own_decades(draws: Draws, cells: pd.DataFrame) -> np.ndarray:
+def _decades(draws: Draws, cells: pd.DataFrame) -> np.ndarray:
     """Decades of compute beyond the dearest run of the group; 0 within."""
     product = cells["params"] * cells["unique_samples"] * cells["epochs"]
     flops = draws.flops_per_param_sample * product.to_numpy(float)
-    return np.maximum(np.log10(flops / draws.largest_flops), 0.0)
+    return np.asarray(np.maximum(np.log10(flops / draws.largest_flops), 0.0))
 
 
 def _aside(cells: pd.DataFrame, shape: float) -> np.ndarray:
     """Decades of compute to which a cell's log₁₀(N/D) is away from a `shape`, with their sign."""
     samples = cells["unique_samples"] * cells["epochs"]
-    return (np.log10((cells["params"] / samples).to_numpy(float)) - shape) / 2.0
+    return np.asarray((np.log10((cells["params"] / samples).to_numpy(float)) - shape) / 2.0)
 
 
-def _decades(draws: dict[str, Draws], cells: pd.DataFrame) -> np.ndarray:
-    return _per_cell(draws, cells, _own_decades)
-
-
-def _per_cell(draws, cells, compute):  # type: ignore[no-untyped-def]
+def _per_cell(
+    draws: dict[str, Draws],
+    cells: pd.DataFrame,
+    compute: Callable[[Draws, pd.DataFrame], np.ndarray],
+) -> np.ndarray:
     """A function of the draws of a group and its cells, put together over groups; cells last."""
     group = cells["group"].to_numpy(str)
     parts = {name: compute(draws[name], cells[group == name]) for name in dict.fromkeys(group)}
-    first = next(iter(parts.values()), np.zeros(0))
-    whole = np.empty((*first.shape[:-1], len(cells)))
+    leading = next(iter(parts.values())).shape[:-1] if parts else ()
+    whole = np.empty((*leading, len(cells)))
     for name, part in parts.items():
         whole[..., group == name] = part
     return whole

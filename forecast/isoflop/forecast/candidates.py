@@ -36,8 +36,8 @@ def default_grid(
     """Cells that span the runs of each group (all by default) and exceed them by `BEYOND`.
 
     `unique_cap` [sample] bounds U. Passes over the same samples are proposed where the runs of the
-    group repeat theirs; a cell is left out whose loss would exceed that of all runs of the fit, where
-    the law may not hold.
+    group repeat theirs. A cell whose loss would exceed that of all runs of the fit is left out:
+    there the law may not hold.
     """
     tables = []
     runs = fitted_cells(posterior)
@@ -53,7 +53,8 @@ def default_grid(
         table = pd.DataFrame(cells).assign(flops=flops)
         loss = loss_draws(draws, params, unique_samples=samples, epochs=epochs)
         tables.append(table[np.median(loss, axis=0) <= own["loss"].max()])
-    return pd.concat(tables, ignore_index=True)
+    whole: pd.DataFrame = pd.concat(tables, ignore_index=True)
+    return whole
 
 
 def read_candidates(path: str | Path, posterior: xr.DataTree) -> pd.DataFrame:
@@ -105,7 +106,7 @@ def complete_candidates(
             )
     cost = table["group"].map({g: group_draws(posterior, g).flops_per_param_sample for g in groups})
     flops = cost * table["params"] * table["unique_samples"] * table["epochs"]
-    own = table["flops"] if "flops" in table else flops
+    own = table.get("flops", flops)
     table["flops"] = pd.to_numeric(own, errors="coerce").fillna(flops)
     order = [*CELL, "flops"]
     whole = table[order + [name for name in table.columns if name not in order]]
@@ -124,7 +125,7 @@ def fitted_cells(posterior: xr.DataTree) -> pd.DataFrame:
             "epochs": np.maximum(samples / unique, 1.0),
             "flops": runs["flops"].values.astype(float),
             "samples": samples,
-            "loss": posterior["observed_data"]["loss"].values.astype(float),
+            "loss": posterior["observed_data"].to_dataset()["loss"].values.astype(float),
         }
     )
 
@@ -137,7 +138,7 @@ def cell_keys(table: pd.DataFrame) -> "pd.Series[str]":
 
 
 def _ladder(values: "pd.Series[float]", cap: float | None) -> np.ndarray:
-    """From the smallest value to `BEYOND` times the largest, two digits each, none above the cap."""
+    """From the smallest value to `BEYOND` times the largest, two digits each, up to the cap."""
     low, high = float(values.min()), BEYOND * float(values.max())
     step = max(STEP, (high / low) ** (1.0 / (MOST_STEPS - 1)))
     rungs = low * step ** np.arange(np.floor(np.log(high / low) / np.log(step) + 1e-9) + 1.0)

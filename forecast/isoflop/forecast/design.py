@@ -84,7 +84,7 @@ def require_affordable(candidates: pd.DataFrame, spend: float) -> None:
     """Raise `ValueError` if there is no candidate, or none that the spend [FLOP] buys."""
     if candidates.empty:
         raise ValueError("there is no candidate to choose from; widen the grid or name other cells")
-    cheapest = candidates.loc[candidates["flops"].idxmin()]
+    cheapest = candidates.iloc[int(candidates["flops"].to_numpy(float).argmin())]
     if cheapest["flops"] > spend:
         raise ValueError(
             f"a spend of {spend:.3g} FLOP buys no candidate: the cheapest is N = "
