@@ -88,7 +88,7 @@ def _draw_curve(ax: Axes, found: Design) -> None:
     spend = np.append(0.0, found.table["spend"])
     sd = np.append(found.sd_now, found.table["expected_sd"])
     ax.plot(spend, sd, color="0.3", drawstyle="steps-post", lw=1.3)
-    ax.plot(0.0, found.sd_now, "D", color="0.3", ms=5)
+    ax.plot(0.0, found.sd_now, "D", color="0.3", ms=5, clip_on=False)
     ax.annotate("now", (0.0, found.sd_now), xytext=(6, 3), textcoords="offset points", fontsize=8)
     for kind, mark in MARKS.items():
         own = found.table[found.table["kind"] == kind]
@@ -104,7 +104,7 @@ def _draw_curve(ax: Axes, found: Design) -> None:
             ha="right",
             fontsize=8,
         )
-    ax.set_ylim(bottom=0.0)
+    ax.set_ylim(0.0, 1.12 * max(found.sd_now, found.goal.scatter))
     ax.set_xlim(left=0.0)
     ax.margins(x=0.08)
     ax.set_xlabel("spend [FLOP]")
