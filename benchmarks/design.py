@@ -319,11 +319,14 @@ def main() -> None:
         usable = usable_runs(table, loss_below=1.9 if "jets" in file else np.inf)
         for group, records in usable.groupby("group"):
             for level, ordered in levels(records):
-                for replica in range(options.replicas):
-                    rows += trial(
-                        ordered, file=file, group=str(group), level=level, replica=replica
-                    )
-                found = summary(pd.DataFrame(map(asdict, rows[-_per_level(options.replicas) :])))
+                labels: dict[str, Any] = {"file": file, "group": str(group), "level": level}
+                own = [
+                    score
+                    for replica in range(options.replicas)
+                    for score in trial(ordered, **labels, replica=replica)
+                ]
+                rows += own
+                found = summary(pd.DataFrame(map(asdict, own)))
                 print(f"\n{file}, {group}, cheapest {level:.0%}; error of the mean [%]")
                 print(found["error"].unstack("share").to_string(float_format="%.2f"), flush=True)
     scores = pd.DataFrame(map(asdict, rows))
@@ -334,11 +337,6 @@ def main() -> None:
     with writing(options.out / "design.json") as temporary:
         lines = ",\n".join(json.dumps(rounded(row)) for row in rows)
         temporary.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
-
-
-def _per_level(replicas: int) -> int:
-    """Scores of one level of one group."""
-    return replicas * (2 + len(SHARES) * (len(METHODS) - 1 + RANDOM_DRAWS))
 
 
 def rounded(row: Score) -> dict[str, Any]:
