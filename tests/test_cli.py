@@ -14,8 +14,8 @@ from isoflop.inference.simulate import simulate_runs
 THETA = {"loss_inf": 0.80, "log_A": 3.0, "log_B": 3.4, "alpha": 0.45, "beta": 0.35, "omega": 6.0}
 CELLS = [(n, u, 1.0) for n in np.geomspace(1e3, 3e5, 5) for u in np.geomspace(2e3, 4e5, 5)]
 COMMANDS = (
-    *("simulate", "train", "fit", "check", "forecast", "report", "backtest", "threshold"),
-    "significance",
+    *("simulate", "train", "fit", "check", "forecast", "design", "report", "backtest"),
+    *("threshold", "significance"),
 )
 
 

@@ -10,6 +10,7 @@ import sys
 import typer
 
 from isoflop.commands.bring import bring
+from isoflop.commands.design import design
 from isoflop.commands.law import backtest, check, fit
 from isoflop.commands.outlook import forecast
 from isoflop.commands.plan import plan
@@ -29,7 +30,7 @@ app = typer.Typer(
 )
 
 for command in (
-    *(simulate, train, fit, check, forecast, plan, report),
+    *(simulate, train, fit, check, forecast, plan, design, report),
     *(backtest, threshold, significance, law),
 ):
     app.command()(command)
