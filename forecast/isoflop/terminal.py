@@ -217,7 +217,8 @@ def print_design(found: "Design", flops: float, group: str) -> None:
     goal, table = found.goal, found.table
     names = {"loss": "the loss", "params_opt": "log of the best N"}
     where = f"{goal.decades:.1f} decades beyond its runs" if goal.decades else "within its runs"
-    what = names.get(goal.quantity, goal.quantity)
+    log = "log of " if goal.quantity.startswith("rejection:") else ""
+    what = names.get(goal.quantity, f"{log}{goal.quantity}")
     show(f"{what} of {group} at C = {_number(flops)} FLOP, {where}")
     show(
         f"its standard deviation is {found.sd_now:.3g} {goal.unit} now and is expected to be "

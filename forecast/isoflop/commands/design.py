@@ -16,10 +16,12 @@ from isoflop.commands.options import (
 from isoflop.terminal import note, print_design
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
     import xarray as xr
 
     from isoflop.forecast.design import Design
+    from isoflop.forecast.goals import Worth
 
 
 def design(
@@ -28,8 +30,12 @@ def design(
     budget: Annotated[str, typer.Option(help="Budget of the forecast to sharpen, as 1e15.")],
     group: Annotated[str, typer.Option(help="Group of that forecast, if there are many.")] = "",
     quantity: Annotated[
-        str, typer.Option(help="Forecast to sharpen: loss or params_opt (the best N).")
+        str,
+        typer.Option(help="Forecast to sharpen: loss, params_opt (the best N), rejection:Hbb, …"),
     ] = "loss",
+    scenario: Annotated[
+        Path | None, typer.Option(help="Analysis of significance_ratio, as scenarios/hh4b.toml.")
+    ] = None,
     candidates: Annotated[
         Path | None,
         typer.Option(help="Runs to choose from: CSV (params, unique_samples, …) or training grid."),
@@ -75,7 +81,10 @@ def design(
 
     posterior = load(path)
     own = _only_group(posterior, group)
-    goal = make_goal(posterior, flops, group=own, quantity=quantity, unique_cap=unique_cap)
+    worth = _worth(posterior, own, quantity, scenario)
+    goal = make_goal(
+        posterior, flops, group=own, quantity=quantity, worth=worth, unique_cap=unique_cap
+    )
     table = _candidates(posterior, candidates, train_group or [own], unique_cap)
     limits = Limits(spend=allowed, runs=runs, repeats=repeats, checks=checks)
     found = plan.design(posterior, table, goal, limits, batch=batch)
@@ -106,6 +115,33 @@ def _only_group(posterior: "xr.DataTree", group: str) -> str:
             f"this posterior has groups {', '.join(names)}; name the one to forecast with --group"
         )
     return group or names[0]
+
+
+def _worth(
+    posterior: "xr.DataTree", group: str, quantity: str, scenario: Path | None
+) -> "Worth | None":
+    """What a loss is worth in a quantity; of a rejection the logarithm, which is linear in it."""
+    from isoflop.forecast.goals import QUANTITIES
+
+    if quantity in QUANTITIES:
+        return None
+    import numpy
+
+    from isoflop.forecast.outcomes import REJECTION, SCENARIO, outcome_draws, quantities
+    from isoflop.forecast.significance import read_scenario
+
+    analysis = read_scenario(scenario) if scenario else None
+    known = [one.name for one in quantities(posterior, group, analysis)]
+    if quantity not in known and not (analysis is None and quantity in SCENARIO):
+        names = ", ".join(dict.fromkeys((*QUANTITIES, *known)))
+        raise ValueError(f"unknown quantity {quantity!r}; choose one of {names}")
+    of_rejection = quantity.startswith(REJECTION)
+
+    def worth(loss: "np.ndarray") -> "np.ndarray":
+        draws = outcome_draws(posterior, group, loss, names=[quantity], scenario=analysis)
+        return numpy.log(draws[quantity]) if of_rejection else draws[quantity]
+
+    return worth
 
 
 def _candidates(

@@ -22,6 +22,8 @@ REJECTION = "rejection:"
 EFFICIENCY = "efficiency:b"
 RATIO = "significance_ratio"
 LUMINOSITY = "luminosity_equivalent"
+SCENARIO = (EFFICIENCY, RATIO, LUMINOSITY)
+"""Quantities that need a scenario."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ def quantities(
     """
     names = [REJECTION + point for point in working_points(posterior, "rejection", group)]
     if scenario is not None and scenario.signal in working_points(posterior, "efficiency", group):
-        names += [EFFICIENCY, RATIO, LUMINOSITY]
+        names += SCENARIO
     return (Quantity("loss", "nat", False), *(Quantity(name, "", True) for name in names))
 
 
@@ -72,12 +74,12 @@ def outcome_draws(
         elif name.startswith(REJECTION):
             link = link_draws(posterior, group, name.removeprefix(REJECTION), kind="rejection")
             found[name] = rejection_draws(link, loss, seed=seed)
-        elif name not in (EFFICIENCY, RATIO, LUMINOSITY):
+        elif name not in SCENARIO:
             known = ", ".join(one.name for one in quantities(posterior, group, scenario))
             raise ValueError(f"unknown quantity {name!r}; group {group!r} has {known}")
         elif scenario is None:
             raise ValueError(f"{name} needs a scenario, for example scenarios/hh4b.toml")
-    wanted = [name for name in names if name in (EFFICIENCY, RATIO, LUMINOSITY)]
+    wanted = [name for name in names if name in SCENARIO]
     if wanted and scenario is not None:
         worth = _scenario_draws(posterior, group, loss, scenario, seed)
         found |= {name: worth[name] for name in wanted}

@@ -99,6 +99,11 @@ class Priors:
     )
 
 
+_FIRM = 0.3
+"""Log-scale of τ in the links: a few groups and nine signals tell no more, and a wider one costs
+twice the leapfrog steps and leaves divergences."""
+
+
 @dataclass(frozen=True)
 class LinkPriors:
     """The priors of one link; slopes and curvatures per nat."""
@@ -107,15 +112,21 @@ class LinkPriors:
     slope: Normal = Normal(
         2.5, 1.5, "public JetClass taggers have 1.3 (FACTS: log R = 4.54−1.275 L)"
     )
-    tau_level: Scale = Scale("tau_level", 0.5, "feature sets differ by some tens of per cent in R")
-    tau_slope: Scale = Scale("tau_slope", 0.5, "all backgrounds are told apart by the same network")
-    tau_slope_group: Scale = Scale("tau_slope_group", 0.3, "as the level, per nat")
-    tau_curvature: Scale = Scale("tau_curvature", 0.3, "a straight line unless the runs bend it")
-    tau_curvature_group: Scale = Scale("tau_curvature_group", 0.3, "as the curvature")
+    tau_level: Scale = Scale(
+        "tau_level", 0.5, "feature sets differ by some tens of per cent in R", _FIRM
+    )
+    tau_slope: Scale = Scale(
+        "tau_slope", 0.5, "all backgrounds are told apart by the same network", _FIRM
+    )
+    tau_slope_group: Scale = Scale("tau_slope_group", 0.3, "as the level, per nat", _FIRM)
+    tau_curvature: Scale = Scale(
+        "tau_curvature", 0.3, "a straight line unless the runs bend it", _FIRM
+    )
+    tau_curvature_group: Scale = Scale("tau_curvature_group", 0.3, "as the curvature", _FIRM)
     log_scatter: Normal = Normal(
         -2.0, 1.0, "seeds of one training differ by 5 to 40 per cent in R between working points"
     )
-    tau_scatter: Scale = Scale("tau_scatter", 0.3, "the scatter is that of the same runs")
+    tau_scatter: Scale = Scale("tau_scatter", 0.3, "the scatter is that of the same runs", _FIRM)
     scatter_slope: Normal = Normal(
         0.5, 0.7, "runs near guessing have learned different parts of the task"
     )

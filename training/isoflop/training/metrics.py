@@ -15,7 +15,7 @@ IntArray = npt.NDArray[np.int64]
 # JetClass convention (arXiv:2202.03772): 50 %, tighter classes at higher efficiency.
 EFFICIENCY = {"Hqql": 0.99, "Tbl": 0.995}
 _USUAL_EFFICIENCY = 0.5
-REJECTIONS = (10.0, 100.0)
+REJECTIONS = (100.0,)
 
 
 @dataclass(frozen=True)
