@@ -21,12 +21,19 @@ $(VENV)/.all: $(VENV)/.base
 	$(PIP_INSTALL) -c constraints.txt -e ".[simulation,importers,cluster]" --group dev --group docs
 	touch $@
 
-# Fit the committed runs without the dearest tenth, forecast that tenth, then a new budget.
+# Fit the committed runs without the dearest tenth, forecast that tenth, then a new budget: what it
+# is worth, the cheapest plan for a target, the runs to train next, and all of it in one page.
 # Runs above 1.9 nat have hardly left guessing (ln 10 = 2.30), where no power law holds.
 demo: $(VENV)/.base
 	$(BIN)/isoflop fit $(RECORDS) -o $(DEMO)/posterior.nc --hold-out 0.1 --loss-below 1.9 \
 		--figure $(DEMO)/held_out.png
-	$(BIN)/isoflop forecast $(DEMO)/posterior.nc --budget 1e15 --figure $(DEMO)/forecast.png
+	$(BIN)/isoflop forecast $(DEMO)/posterior.nc --budget 1e15 --group full-128 \
+		--scenario scenarios/hh4b.toml --figure $(DEMO)/forecast.png \
+		--rejection-figure $(DEMO)/rejection.png
+	$(BIN)/isoflop plan $(DEMO)/posterior.nc --budget "10 USD" --target "rejection:Hbb 2000" \
+		--group full-128 --max-passes 16 --scenario scenarios/hh4b.toml \
+		--costs costs/cpu.toml --figure $(DEMO)/plan.png
+	$(BIN)/isoflop design $(DEMO)/posterior.nc --budget 1e15 --spend 1e13 --runs 3 --group full-128
 	$(BIN)/isoflop report $(DEMO)/posterior.nc -o $(DEMO)/report.html \
 		--scenario scenarios/hh4b.toml --costs costs/cpu.toml
 
