@@ -4,6 +4,7 @@ A checkpoint holds tensors and plain Python values only and is read with `weight
 from elsewhere cannot run code.
 """
 
+import io
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
@@ -65,8 +66,10 @@ def save_checkpoint(
         "optimizer": optimizer.state_dict(),
         "kept": kept,
     }
+    buffer = io.BytesIO()  # torch itself hides the reason why a file cannot be written
+    torch.save(content, buffer)
     with writing(path) as temporary:
-        torch.save(content, temporary)
+        temporary.write_bytes(buffer.getbuffer())
 
 
 def load_checkpoint(

@@ -9,8 +9,10 @@ import os
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
-from typing import TextIO
+
+from isoflop.files import naming_full_disk
 
 
 class HeldElsewhereError(Exception):
@@ -25,27 +27,40 @@ def holding(path: Path, *, wait: bool = False) -> Iterator[str]:
     """
     with _locked(path, wait=wait) as file:
         file.seek(0)
-        left_by = file.read()
+        left_by = file.read().decode()
         try:
-            file.truncate(0)
-            file.write(f"process {os.getpid()} on {platform.node()}")
-            file.flush()
+            with naming_full_disk(path):
+                file.truncate(0)
+                file.write(f"process {os.getpid()} on {platform.node()}".encode())
             yield left_by
         finally:
             path.unlink(missing_ok=True)  # before it is let go: whoever waits for it looks again
 
 
-def _locked(path: Path, *, wait: bool) -> TextIO:
+def is_held(path: Path) -> bool:
+    """Whether a process holds the lock at `path`."""
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return False
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+
+
+def _locked(path: Path, *, wait: bool) -> FileIO:
     """The file at `path`, open and locked; made where it is missing."""
     while True:
-        file = path.open("a+")
+        with naming_full_disk(path):
+            file = FileIO(path, "a+")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             if _is_at(file, path):
                 return file
         except BlockingIOError as error:
             file.seek(0)
-            owner = file.read() or "another process"
+            owner = file.read().decode() or "another process"
             file.close()
             raise HeldElsewhereError(owner) from error
         except OSError as error:
@@ -56,7 +71,7 @@ def _locked(path: Path, *, wait: bool) -> TextIO:
         file.close()
 
 
-def _is_at(file: TextIO, path: Path) -> bool:
+def _is_at(file: FileIO, path: Path) -> bool:
     """Whether the open file is still the one at `path`: its owner removes it when done."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())

@@ -1,16 +1,17 @@
 """Train every run of a grid that has no record yet; a killed sweep loses a minute of each run.
 
 Each finished run is a folder `parts/<run_id>` of three small Parquet files, written under another
-name and renamed into place; a run in progress has a checkpoint beside it. The merged tables are
-remade from the parts at the end.
+name and renamed into place; a run in progress has a checkpoint and a lock beside it. So several
+sweeps may work on one folder: each run is trained by one of them, and what a killed one leaves
+goes on in another. The merged tables are remade from the parts at the end.
 """
 
+import math
 import multiprocessing
-import os
 import shutil
 import time
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ from isoflop.training.config import RunConfig, grid
 from isoflop.training.counting import forward_flops
 from isoflop.training.jets.batches import Splits, balanced_subset, open_set, open_splits
 from isoflop.training.jets.jetclass import load_cache
+from isoflop.training.locks import HeldElsewhereError, holding, is_held
 from isoflop.training.loop import TrainResult, train
 from isoflop.training.records import (
     CURVES_FILE,
@@ -44,6 +46,7 @@ from isoflop.training.workers import cores, end_with_parent
 
 # FLOP-equivalents a particle that small networks cost beyond their matrix products.
 _OVERHEAD = 40_000.0
+_POLL_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,9 @@ class SweepSummary:
     runs: int
     """Runs asked for, all with a record now."""
     trained: int
-    """Runs trained by this call; the others had a record."""
+    """Runs trained by this call."""
+    elsewhere: int
+    """Runs that another process trained meanwhile; the others had a record before."""
     samples: float
     """Jets seen in those runs."""
     seconds: float
@@ -75,10 +80,12 @@ def train_grid(
 
     `data` overrides the folder of ROOT files that the grid names. `only` names runs by their id: a
     job of a larger sweep, which trains no others and leaves the merged tables to a call without it.
+    Runs that another process is training are left to it; the call ends when they have a record too.
     `workers` processes train at once, by default one a CPU core, or one where there is CUDA.
     Progress goes to stderr.
     """
     started = time.perf_counter()
+    console = Console(stderr=True, quiet=quiet, highlight=False, markup=False, soft_wrap=True)
     asked = grid(grid_path)
     folder = Path(data) if data is not None else asked.data
     parts = Path(out) / "parts"
@@ -87,16 +94,24 @@ def train_grid(
         (run for run in runs if not (parts / run.run_id).is_dir()), key=cost, reverse=True
     )
     parts.mkdir(parents=True, exist_ok=True)
-    samples = 0.0
+    missing, samples = len(todo), list[float]()
     if todo:
         splits = open_splits(folder, test=any(run.test_samples for run in todo))
         check_enough(todo, splits)
-        workers = workers or default_workers()
-        samples = _train_all(todo, splits, parts, workers=workers, quiet=quiet)
+    while todo:
+        seen, held = _train_all(todo, splits, parts, workers or default_workers(), console)
+        samples += seen
+        todo = _left_over(held, parts, console)
     if not only:
         merge_parts(out, [run.run_id for run in runs])
-    seconds = time.perf_counter() - started
-    return SweepSummary(Path(out), len(runs), len(todo), samples, seconds)
+    return SweepSummary(
+        out=Path(out),
+        runs=len(runs),
+        trained=len(samples),
+        elsewhere=missing - len(samples),
+        samples=sum(samples),
+        seconds=time.perf_counter() - started,
+    )
 
 
 def prepare_grid(grid_path: str | Path, *, data: str | Path | None = None) -> int:
@@ -163,40 +178,89 @@ def merge_parts(out: str | Path, run_ids: Sequence[str]) -> None:
 
 
 def _train_all(
-    todo: Sequence[RunConfig], data: Splits, parts: Path, *, workers: int, quiet: bool
-) -> float:
-    """Train the runs on a pool of processes; return the jets seen."""
-    samples, work, done = 0.0, sum(map(cost, todo)), 0.0
+    todo: Sequence[RunConfig], data: Splits, parts: Path, workers: int, console: Console
+) -> tuple[list[float], dict[RunConfig, str]]:
+    """Train the runs on a pool of processes.
+
+    Returns the jets seen by each run trained, and the runs that other processes hold, with those.
+    """
+    seen: list[float] = []
+    held: dict[RunConfig, str] = {}
+    work, done = sum(map(cost, todo)), 0.0
     test = data.test.folder if data.test else None
     caches = data.train.folder, data.validation.folder, test  # later files change nothing
     started = time.perf_counter()
     context = multiprocessing.get_context("spawn")  # fork does not go with torch's threads
     with (
-        _progress(len(todo), quiet=quiet) as progress,
+        _progress(console) as progress,
         ProcessPoolExecutor(workers, context, initializer=_start_worker) as pool,
     ):
         bar = progress.add_task("training", total=len(todo), note="")
         jobs = {pool.submit(_train_one, run, caches, parts): run for run in todo}
         for job in as_completed(jobs):
-            try:
-                samples += job.result()
-            except BrokenProcessPool as error:
-                raise RuntimeError(
-                    f"a training process was killed, perhaps for memory; {len(todo)} runs were to "
-                    "do, the finished ones are kept; start again, with fewer workers"
-                ) from error
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
-            done += cost(jobs[job])
+            run, outcome = jobs[job], _outcome(job, pool)
+            if outcome.held_by:
+                held[run] = outcome.held_by
+            if outcome.left_by:
+                console.print(f"run {run.run_id}: {outcome.left_by} was killed; finished it")
+            if outcome.samples is None:
+                work -= cost(run)
+            else:
+                seen.append(outcome.samples)
+                done += cost(run)
             seconds = time.perf_counter() - started
-            left = seconds * (work - done) / done
-            note = f"{samples / seconds:,.0f} jets/s, {left / 60:.0f} min left"
+            left = seconds * (work / done - 1) if done else math.inf
+            note = f"{sum(seen) / seconds:,.0f} jets/s, {left / 60:.0f} min left"
             progress.update(bar, advance=1, note=note)
-    return samples
+    return seen, held
 
 
-def _progress(total: int, *, quiet: bool) -> Progress:
+@dataclass(frozen=True)
+class _Outcome:
+    """What became of a run that was to be trained."""
+
+    samples: float | None = None
+    """Jets seen, if it was trained; otherwise it has got its record or is held."""
+    held_by: str = ""
+    """The process that trains it instead."""
+    left_by: str = ""
+    """The process that began it and was killed."""
+
+
+def _outcome(job: "Future[_Outcome]", pool: ProcessPoolExecutor) -> _Outcome:
+    """The outcome of a finished job; after an error no other run is begun."""
+    try:
+        return job.result()
+    except BrokenProcessPool as error:
+        raise ChildProcessError(
+            "a training process was killed, perhaps for memory; the finished runs are kept, the "
+            "others go on from their checkpoints; start again, with fewer workers"
+        ) from error
+    except BaseException:
+        pool.shutdown(cancel_futures=True)
+        raise
+
+
+def _left_over(held: Mapping[RunConfig, str], parts: Path, console: Console) -> list[RunConfig]:
+    """Wait for the processes that hold these runs; the runs that one of them left without a record.
+
+    Returns as soon as there is one, or when all have a record.
+    """
+    if held:
+        owners = ", ".join(sorted(set(held.values())))
+        console.print(f"{len(held)} run(s) are being trained by {owners}; waiting for them")
+    while True:
+        left = [run for run in held if not (parts / run.run_id).is_dir()]
+        if not left or not all(is_held(_lock(parts, run)) for run in left):
+            return left
+        time.sleep(_POLL_SECONDS)
+
+
+def _lock(parts: Path, run: RunConfig) -> Path:
+    return parts / f".{run.run_id}.lock"
+
+
+def _progress(console: Console) -> Progress:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -205,7 +269,7 @@ def _progress(total: int, *, quiet: bool) -> Progress:
         TimeElapsedColumn(),
         TextColumn("{task.fields[note]}"),
     )
-    return Progress(*columns, console=Console(stderr=True), disable=quiet or not total)
+    return Progress(*columns, console=console, disable=console.quiet)
 
 
 def _start_worker() -> None:
@@ -214,28 +278,37 @@ def _start_worker() -> None:
     end_with_parent()
 
 
-def _train_one(run: RunConfig, caches: tuple[Path, Path, Path | None], parts: Path) -> float:
-    checkpoint = parts / f".{run.run_id}.checkpoint"
+def _train_one(run: RunConfig, caches: tuple[Path, Path, Path | None], parts: Path) -> _Outcome:
     seen, validation, test = caches
-    splits = Splits(load_cache(seen), load_cache(validation), load_cache(test) if test else None)
-    result = train(run, splits, checkpoint=checkpoint)
-    write_part(parts / run.run_id, result)
-    checkpoint.unlink(missing_ok=True)
-    return result.record.samples
+    checkpoint = parts / f".{run.run_id}.checkpoint"
+    try:
+        with holding(_lock(parts, run)) as left_by:
+            if (parts / run.run_id).is_dir():
+                return _Outcome()
+            splits = Splits(
+                load_cache(seen), load_cache(validation), load_cache(test) if test else None
+            )
+            result = train(run, splits, checkpoint=checkpoint)
+            write_part(parts / run.run_id, result)
+            checkpoint.unlink(missing_ok=True)
+            return _Outcome(samples=result.record.samples, left_by=left_by)
+    except HeldElsewhereError as error:
+        return _Outcome(held_by=str(error))
 
 
 def write_part(folder: Path, result: TrainResult) -> None:
     """Write a run's tables into a folder that appears only when it is complete."""
-    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+    partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     tables: dict[str, Sequence[RunRecord | WorkingPoint | CurvePoint]] = {
         RUNS_FILE: [result.record],
         WORKING_POINTS_FILE: result.working_points,
         CURVES_FILE: result.curve,
     }
-    for name, rows in tables.items():
-        if rows:
-            write_records(partial / name, rows)
-    if not folder.is_dir():
+    try:
+        for name, rows in tables.items():
+            if rows:
+                write_records(partial / name, rows)
         partial.rename(folder)
-    shutil.rmtree(partial, ignore_errors=True)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

@@ -8,48 +8,68 @@ mapped; the error says what to delete.
 
 import zlib
 from functools import lru_cache
+from io import BytesIO, FileIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from isoflop.files import writing
+from isoflop.files import naming_full_disk, writing
 
 
 class GrowingColumn:
-    """A one-dimensional `.npy` file that values are appended to."""
+    """A `.npy` file that rows are appended to.
 
-    def __init__(self, path: Path, dtype: str) -> None:
-        """Start an empty column."""
-        self._path, self._dtype, self._length = path, np.dtype(dtype), 0
-        self._file = path.open("wb")
-        self._write_header()
+    Rows are written through the file, not through a memory map, so that a full disk is an error
+    and not the end of the process.
+    """
 
-    def append(self, values: npt.NDArray[Any]) -> None:
-        """Add values, shape (n,), converted to the type of the column."""
-        self._file.write(np.ascontiguousarray(values, self._dtype).data)
-        self._length += len(values)
+    def __init__(self, path: Path, dtype: str, *, width: int | None = None) -> None:
+        """Start an empty column of shape (0,), or (0, width)."""
+        self._path, self._dtype = path, np.dtype(dtype)
+        self._length, self._row = 0, () if width is None else (width,)
+        with naming_full_disk(path):
+            self._file = FileIO(path, "w")
 
-    def seal(self) -> None:
-        """Put the final length into the header, close the file and write its checksum."""
+    def append(self, rows: npt.NDArray[Any]) -> None:
+        """Add rows, shape (n,) or (n, width), converted to the type of the column."""
+        if not self._length:
+            self._write(self._header())
+        self._length += len(rows)
+        self._write(np.ascontiguousarray(rows, self._dtype).reshape(-1).view(np.uint8).data)
+
+    def seal(self, name: Path | None = None) -> None:
+        """Put the final length into the header, close the file and write its checksum.
+
+        `name` is the path that the file will get, if another.
+        """
         self._file.seek(0)
-        self._write_header()
+        self._write(self._header())
         self.close()
-        write_checksum(self._path, self._path)
+        checksum = f"{self._path.stat().st_size} {_crc32(self._path)}\n"
+        with writing(_checksum_file(name or self._path)) as temporary:
+            temporary.write_text(checksum)
 
     def close(self) -> None:
         """Close the file; a column that was not sealed is not readable."""
         self._file.close()
 
-    def _write_header(self) -> None:
-        # NumPy leaves room in the header for the first axis to grow.
+    def _header(self) -> memoryview:
+        """The header for the rows so far; NumPy leaves room in it for the first axis to grow."""
         header = {
             "descr": np.lib.format.dtype_to_descr(self._dtype),
             "fortran_order": False,
-            "shape": (self._length,),
+            "shape": (self._length, *self._row),
         }
-        np.lib.format.write_array_header_1_0(self._file, header)
+        buffer = BytesIO()
+        np.lib.format.write_array_header_1_0(buffer, header)
+        return buffer.getbuffer()
+
+    def _write(self, content: memoryview) -> None:
+        with naming_full_disk(self._path):
+            while content:  # a file takes only a part when the disk is nearly full
+                content = content[self._file.write(content) :]
 
 
 def open_column(path: Path) -> npt.NDArray[Any]:
@@ -77,12 +97,6 @@ def _checked(path: Path, size: int, changed: int) -> npt.NDArray[Any]:
 
 def _remedy(path: Path) -> str:
     return f"delete {path.parent} and start again, it is made anew from the ROOT files"
-
-
-def write_checksum(content: Path, column: Path) -> None:
-    """Write length and CRC-32 of the file `content` beside `column`, the name it has or gets."""
-    with writing(_checksum_file(column)) as temporary:
-        temporary.write_text(f"{content.stat().st_size} {_crc32(content)}\n")
 
 
 def _checksum_file(column: Path) -> Path:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from isoflop.files import writing
-from isoflop.training.jets.columns import open_column, write_checksum
+from isoflop.training.jets.columns import GrowingColumn, open_column
 from isoflop.training.jets.jetclass import JET_COLUMNS, PARTICLE_COLUMNS, Jets
 from isoflop.training.locks import holding
 
@@ -84,12 +84,11 @@ def _named_features(of: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
 
 def _store(path: Path, jets: Jets, features: str) -> None:
     with writing(path) as temporary:
-        table = np.lib.format.open_memmap(
-            temporary, "w+", np.float16, (int(jets.offsets[-1]), len(FEATURE_SETS[features]))
-        )
-        for first in range(0, len(jets), _CHUNK):
-            last = min(first + _CHUNK, len(jets))
-            particles = slice(jets.offsets[first], jets.offsets[last])
-            table[particles] = compute_features(jets, features, first, last)
-        table.flush()
-        write_checksum(temporary, path)
+        table = GrowingColumn(temporary, "float16", width=len(FEATURE_SETS[features]))
+        try:
+            for first in range(0, len(jets), _CHUNK):
+                last = min(first + _CHUNK, len(jets))
+                table.append(compute_features(jets, features, first, last))
+            table.seal(path)
+        finally:
+            table.close()

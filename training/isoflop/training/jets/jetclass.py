@@ -146,8 +146,10 @@ def _build(folder: Path, files: Sequence[Path]) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
     dtypes = {**PARTICLE_COLUMNS, **JET_COLUMNS, "offsets": "int64", "label": "uint8"}
-    columns = {name: GrowingColumn(partial / f"{name}.npy", dtypes[name]) for name in dtypes}
+    columns: dict[str, GrowingColumn] = {}
     try:
+        for name, dtype in dtypes.items():
+            columns[name] = GrowingColumn(partial / f"{name}.npy", dtype)
         columns["offsets"].append(np.zeros(1))
         particles = 0
         for path in files:
