@@ -13,9 +13,10 @@ from isoflop.training.config import RunConfig
 from isoflop.training.counting import count_parameters
 from isoflop.training.jets.batches import Splits, balanced_subset, open_set
 from isoflop.training.jets.jetclass import CLASSES
-from isoflop.training.loop import pick_device, schedule, train
+from isoflop.training.loop import never_beat_guessing, pick_device, schedule, train
 from isoflop.training.metrics import evaluate
 from isoflop.training.models import Transformer
+from isoflop.training.records import CurvePoint
 
 RUN = RunConfig(
     features="full",
@@ -138,6 +139,29 @@ def test_a_diverged_run_is_kept_without_numbers(splits: Splits, epochs: int) -> 
     assert (result.record.loss, result.record.loss_stderr, result.record.accuracy) == (None,) * 3
     assert result.record.samples > 0
     assert result.working_points == ()
+
+
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_a_run_that_is_worse_than_guessing_throughout_is_diverged(
+    splits: Splits, epochs: int
+) -> None:
+    config = replace(RUN, epochs=epochs, learning_rate=1.0, warmup=0.0, batch_size=20)
+    result = train(config, splits, device="cpu")
+    assert (result.record.status, result.record.loss) == ("diverged", None)
+    losses = [x for point in result.curve for x in (point.train_loss, point.loss) if x is not None]
+    assert math.log(10) < min(losses) and max(losses) < math.inf
+
+
+def test_one_loss_below_guessing_is_enough_not_to_be_diverged() -> None:
+    above, below = math.log(10) + 0.01, math.log(10) - 0.01
+    for curve, loss, expected in (
+        ([(above, None), (above, None)], above, True),
+        ([(above, None), (below, None)], above, False),
+        ([(above, below), (above, above)], above, False),
+        ([(above, above)], below, False),
+    ):
+        points = [CurvePoint(run_id="", samples=1, train_loss=t, loss=v) for t, v in curve]
+        assert never_beat_guessing(points, loss, 10) is expected
 
 
 def test_curve_ends_at_the_last_jet(splits: Splits) -> None:

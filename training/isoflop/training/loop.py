@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -66,9 +67,9 @@ def train(
     is measured, the best weights are kept, and `patience` epochs without a new best end the run;
     `samples` of the record is what the kept weights have seen. The recorded loss is measured on
     other jets than those that chose the weights. A loss that is not finite ends the run as
-    diverged. The same configuration gives the same numbers on one CPU thread, and so does a run
-    that was killed and goes on from its `checkpoint`, a file that is written every `save_every`
-    seconds and left to the caller to remove.
+    diverged; a run that never beat guessing is called so too. The same configuration gives the same
+    numbers on one CPU thread, and so does a run that was killed and goes on from its `checkpoint`,
+    a file that is written every `save_every` seconds and left to the caller to remove.
     """
     started = time.perf_counter()
     place = pick_device(device)
@@ -150,6 +151,7 @@ def train(
     scores, truth = predict(model, judging_set, judges, device=place)
     measured = evaluate(scores, truth)
     diverged = diverged or not math.isfinite(measured.loss)
+    diverged = diverged or never_beat_guessing(state.curve, measured.loss, config.network.classes)
     overfits = state.last_loss > (1 + OVERFITTING_MARGIN) * state.best_loss
     params, tokens = count_parameters(config.network).total, training_set.mean_particles(unique)
     record = RunRecord(
@@ -185,6 +187,16 @@ def train(
     cuts = {"efficiencies": config.efficiencies, "rejections": config.rejections}
     points = [] if diverged else working_points(scores, truth, run_id=config.run_id, **cuts)
     return TrainResult(record, tuple(points), tuple(state.curve))
+
+
+def never_beat_guessing(curve: Sequence[CurvePoint], loss: float, classes: int) -> bool:
+    """Whether every loss of a run, along its curve and at its end, is above log(classes) [nat].
+
+    The network starts at log(classes). A small run that has learned next to nothing stays near it
+    on both sides; one whose steps are too long is above it from first to last.
+    """
+    along = (value for point in curve for value in (point.train_loss, point.loss))
+    return all(value > math.log(classes) for value in (loss, *along) if value is not None)
 
 
 def judging_rows(config: RunConfig, data: Splits) -> tuple[IntArray, IntArray]:
