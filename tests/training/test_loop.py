@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -192,11 +193,45 @@ def test_test_jets_that_were_not_opened_are_said(splits: Splits) -> None:
 
 
 def test_schedule_warms_up_then_falls_to_zero() -> None:
-    rates = [schedule(step, 100, warmup=0.1) for step in range(100)]
+    config = replace(RUN, unique_samples=1600, batch_size=16)
+    rates = [schedule(step, config) for step in range(100)]
     assert rates[0] == pytest.approx(1 / 11)
     assert max(rates) == rates[10] == 1.0
     assert rates[-1] == pytest.approx(1 / 90)
     assert np.all(np.diff(rates[10:]) < 0)
+
+
+def test_schedule_with_a_decay_is_constant_in_between() -> None:
+    config = replace(RUN, unique_samples=1600, batch_size=16, decay=0.2)
+    rates = [schedule(step, config) for step in range(100)]
+    assert rates[:10] == [pytest.approx((step + 1) / 11) for step in range(10)]
+    assert set(rates[10 : config.branch_step + 1]) == {1.0} and config.branch_step == 80
+    assert rates[81:] == [pytest.approx((100 - step) / 20) for step in range(81, 100)]
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_branch_ends_in_the_numbers_of_the_whole_run(
+    splits: Splits, tmp_path: Path, killed: bool
+) -> None:
+    family = [
+        replace(RUN, unique_samples=samples, trunk_samples=400, decay=0.2, batch_size=10)
+        for samples in (100, 205, 400)
+    ]
+    for config in family:
+        branch = train(config, splits, device="cpu", trunks=tmp_path).record
+        whole = train(config, splits, device="cpu").record
+        assert replace(branch, wall_seconds=None, flops_spent=None) == replace(
+            whole, wall_seconds=None, flops_spent=None
+        )
+        assert whole.samples == config.unique_samples
+        assert whole.flops_spent == whole.flops
+        if killed:
+            for piece in tmp_path.iterdir():
+                piece.write_bytes(piece.read_bytes()[:-1])
+    # The trunk is trained once: 80, then 160 - 80, then 320 - 160 jets; the decays by each branch.
+    assert branch.flops_spent is not None
+    share = 1.0 if killed else (400 - 160) / 400
+    assert branch.flops_spent == pytest.approx(share * whole.flops)
 
 
 def test_missing_cuda_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

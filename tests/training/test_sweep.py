@@ -85,6 +85,20 @@ def test_only_runs_without_a_record_are_trained(swept: tuple[Path, Path], tmp_pa
     )
 
 
+def test_runs_that_share_a_trunk_train_it_once(jet_folder: Path, tmp_path: Path) -> None:
+    path, out = write_grid(tmp_path, jet_folder), tmp_path / "runs"
+    branches = "[[grid]]\nwidth = 4\nunique_samples = [100, 200, 400]\ntrunk_samples = 400\n"
+    head = path.read_text().split("[[grid]]")[0]
+    path.write_text(f"{head}{branches}decay = 0.25\nbatch_size = 10\nwarmup = 0.02\n")
+    assert train_grid(path, out, workers=2, quiet=True).trained == 3
+    records = read_records(out).sort_values("samples")
+    assert records["samples"].tolist() == [100, 200, 400]
+    spent = records["flops_spent"] / records["flops"] * records["samples"]
+    # The trunk ends after 70, 150 and 300 jets: a branch of 10 steps begins its decay after 7.
+    assert spent.tolist() == pytest.approx([100, 200 - 70, 400 - 150])
+    assert sorted(records["run_id"]) == sorted(parts(out)) == sorted(os.listdir(out / "parts"))
+
+
 @pytest.mark.slow
 def test_killed_sweep_resumes_with_no_run_lost_or_doubled(jet_folder: Path, tmp_path: Path) -> None:
     path, out = write_grid(tmp_path, jet_folder, "100, 150, 200, 250"), tmp_path / "runs"

@@ -16,7 +16,9 @@ from isoflop.training.checkpoint import (
     LoopState,
     generator_at,
     load_checkpoint,
+    load_trunk,
     save_checkpoint,
+    trunk_file,
 )
 from isoflop.training.config import RunConfig
 from isoflop.training.counting import count_parameters, law_flops, training_flops
@@ -60,6 +62,7 @@ def train(
     device: str = "auto",
     checkpoint: Path | None = None,
     save_every: float = 60.0,
+    trunks: Path | None = None,
 ) -> TrainResult:
     """Train the network of `config` on `data` and measure it on the validation jets.
 
@@ -69,7 +72,8 @@ def train(
     other jets than those that chose the weights. A loss that is not finite ends the run as
     diverged; a run that never beat guessing is called so too. The same configuration gives the same
     numbers on one CPU thread, and so does a run that was killed and goes on from its `checkpoint`,
-    a file that is written every `save_every` seconds and left to the caller to remove.
+    a file that is written every `save_every` seconds and left to the caller to remove. So does a
+    branch that begins on what another run with its trunk left in the folder `trunks`.
     """
     started = time.perf_counter()
     place = pick_device(device)
@@ -77,7 +81,7 @@ def train(
     # The data. Jets that judge are the same for all runs of a study, so their draw has no seed.
     training_set = open_set(data.train, config.features, config.particles)
     validation_set = open_set(data.validation, config.features, config.particles)
-    unique = balanced_subset(data.train.label, config.unique_samples, seed=config.seed)
+    unique = balanced_subset(data.train.label, config.trunk.unique_samples, seed=config.seed)
     stopping, judges = judging_rows(config, data)
     judging_set = validation_set
     if config.test_samples:
@@ -102,6 +106,8 @@ def train(
     state, kept, diverged = LoopState(), _weights(model), False
     state.order = np.random.default_rng(config.seed).bit_generator.state
     found = load_checkpoint(checkpoint, config.run_id, model, optimizer) if checkpoint else None
+    if not found and trunks and config.trunk_samples:
+        found = load_trunk(trunks, config, model, optimizer)
     if found:
         state, kept = found
     saved = time.perf_counter()
@@ -111,10 +117,12 @@ def train(
     while state.epoch < config.epochs and state.waited < config.patience:
         model.train()
         generator = generator_at(state.order)
-        batches = list(shuffled_batches(unique, config.batch, generator))
+        batches = list(
+            shuffled_batches(unique, config.batch, generator, most=config.unique_samples)
+        )
         for rows in batches[state.batch :]:
             for group in optimizer.param_groups:
-                group["lr"] = config.rate * schedule(state.step, config.steps, warmup=config.warmup)
+                group["lr"] = config.rate * schedule(state.step, config)
             optimizer.zero_grad()
             state.losses.append(accumulate(model, training_set, rows, place))
             state.step, state.seen = state.step + 1, state.seen + len(rows)
@@ -126,6 +134,9 @@ def train(
             state.batch += 1
             if config.epochs == 1 and state.step in marks:
                 state.curve.append(_point(config, state, None))
+            if trunks and config.trunk_samples and state.step == config.branch_step:
+                trunk = trunk_file(trunks, config, state.step)
+                save_checkpoint(trunk, config.trunk.run_id, state, model, optimizer, {})
             if checkpoint and time.perf_counter() - saved >= save_every:
                 saved = time.perf_counter()
                 elapsed = replace(state, seconds=state.seconds + saved - started)
@@ -164,6 +175,7 @@ def train(
         flops=law_flops(params, tokens, seen),
         flops_counted=training_flops(config.network, tokens, seen),
         flops_convention="6NDT",
+        flops_spent=law_flops(params, tokens, state.seen - state.branched),
         loss=None if diverged else measured.loss,
         loss_stderr=None if diverged else measured.loss_stderr,
         loss_kind="final" if config.epochs == 1 else "early_stopped",
@@ -179,7 +191,7 @@ def train(
         dataset=config.dataset,
         learning_rate=config.rate,
         batch_size=config.batch,
-        schedule=f"warm-up {config.warmup:g}, linear to zero over {config.steps} steps",
+        schedule=config.schedule,
         wall_seconds=state.seconds + time.perf_counter() - started,
         device=place.type,
         commit=f"isoflop {version('isoflop')}",
@@ -221,12 +233,11 @@ def judging_rows(config: RunConfig, data: Splits) -> tuple[IntArray, IntArray]:
     return chosen[:stopping], chosen[stopping:]
 
 
-def schedule(step: int, steps: int, *, warmup: float) -> float:
-    """Share of the peak rate at a step, counted from 0: linear warm-up, then linear to zero."""
-    rising = warmup * steps
-    if step < rising:
-        return (step + 1) / (math.floor(rising) + 1)
-    return (steps - step) / (steps - rising)
+def schedule(step: int, config: RunConfig) -> float:
+    """Share of the peak rate at a step, counted from 0: linear up, constant, linearly to zero."""
+    if step < config.rising:
+        return (step + 1) / (math.floor(config.rising) + 1)
+    return min(1.0, (config.steps - step) / config.falling)
 
 
 def pick_device(name: str) -> torch.device:

@@ -58,6 +58,9 @@ class RunRecord:
     flops: float = _column("FLOP", "C, training compute by `flops_convention`")
     flops_counted: float | None = _column("FLOP", "training compute counted layer by layer", None)
     flops_convention: str = _column("", "6ND, 6NDT or measured", "6ND")
+    flops_spent: float | None = _column(
+        "FLOP", "spent in fact: with passes after the best, without a trunk trained before", None
+    )
     loss: float | None = _column("nat", "validation loss; none for a diverged run")
     loss_stderr: float | None = _column("nat", "sampling error of the validation loss", None)
     loss_kind: str = _column("", "final, best, early_stopped or smoothed", "final")

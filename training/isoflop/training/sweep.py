@@ -103,6 +103,7 @@ def train_grid(
         samples += seen
         todo = _left_over(held, parts, console)
     if not only:
+        _remove_trunks(runs, parts)
         merge_parts(out, [run.run_id for run in runs])
     return SweepSummary(
         out=Path(out),
@@ -196,22 +197,22 @@ def _train_all(
         ProcessPoolExecutor(workers, context, initializer=_start_worker) as pool,
     ):
         bar = progress.add_task("training", total=len(todo), note="")
-        jobs = {pool.submit(_train_one, run, caches, parts): run for run in todo}
+        jobs = {pool.submit(_train_each, runs, caches, parts): runs for runs in _jobs(todo)}
         for job in as_completed(jobs):
-            run, outcome = jobs[job], _outcome(job, pool)
-            if outcome.held_by:
-                held[run] = outcome.held_by
-            if outcome.left_by:
-                console.print(f"run {run.run_id}: {outcome.left_by} was killed; finished it")
-            if outcome.samples is None:
-                work -= cost(run)
-            else:
-                seen.append(outcome.samples)
-                done += cost(run)
+            for run, outcome in zip(jobs[job], _outcomes(job, pool), strict=True):
+                if outcome.held_by:
+                    held[run] = outcome.held_by
+                if outcome.left_by:
+                    console.print(f"run {run.run_id}: {outcome.left_by} was killed; finished it")
+                if outcome.samples is None:
+                    work -= cost(run)
+                else:
+                    seen.append(outcome.samples)
+                    done += cost(run)
             seconds = time.perf_counter() - started
             left = seconds * (work / done - 1) if done else math.inf
             note = f"{sum(seen) / seconds:,.0f} jets/s, {left / 60:.0f} min left"
-            progress.update(bar, advance=1, note=note)
+            progress.update(bar, advance=len(jobs[job]), note=note)
     return seen, held
 
 
@@ -227,8 +228,20 @@ class _Outcome:
     """The process that began it and was killed."""
 
 
-def _outcome(job: "Future[_Outcome]", pool: ProcessPoolExecutor) -> _Outcome:
-    """The outcome of a finished job; after an error no other run is begun."""
+def _jobs(todo: Sequence[RunConfig]) -> list[tuple[RunConfig, ...]]:
+    """Runs that one process trains one after the other, the most expensive job first.
+
+    One run, or all that share a trunk, the shortest first: each begins where the one before left
+    the trunk.
+    """
+    jobs: dict[str, list[RunConfig]] = {}
+    for run in sorted(todo, key=lambda run: run.samples):
+        jobs.setdefault(run.trunk.run_id, []).append(run)
+    return sorted(map(tuple, jobs.values()), key=lambda job: -sum(map(cost, job)))
+
+
+def _outcomes(job: "Future[list[_Outcome]]", pool: ProcessPoolExecutor) -> list[_Outcome]:
+    """The outcomes of a finished job; after an error no other run is begun."""
     try:
         return job.result()
     except BrokenProcessPool as error:
@@ -278,6 +291,12 @@ def _start_worker() -> None:
     end_with_parent()
 
 
+def _train_each(
+    runs: Sequence[RunConfig], caches: tuple[Path, Path, Path | None], parts: Path
+) -> list[_Outcome]:
+    return [_train_one(run, caches, parts) for run in runs]
+
+
 def _train_one(run: RunConfig, caches: tuple[Path, Path, Path | None], parts: Path) -> _Outcome:
     seen, validation, test = caches
     checkpoint = parts / f".{run.run_id}.checkpoint"
@@ -288,12 +307,18 @@ def _train_one(run: RunConfig, caches: tuple[Path, Path, Path | None], parts: Pa
             splits = Splits(
                 load_cache(seen), load_cache(validation), load_cache(test) if test else None
             )
-            result = train(run, splits, checkpoint=checkpoint)
+            result = train(run, splits, checkpoint=checkpoint, trunks=parts)
             write_part(parts / run.run_id, result)
             checkpoint.unlink(missing_ok=True)
             return _Outcome(samples=result.record.samples, left_by=left_by)
     except HeldElsewhereError as error:
         return _Outcome(held_by=str(error))
+
+
+def _remove_trunks(runs: Sequence[RunConfig], parts: Path) -> None:
+    for trunk in {run.trunk.run_id for run in runs if run.trunk_samples}:
+        for piece in parts.glob(f".{trunk}.*.trunk"):
+            piece.unlink(missing_ok=True)
 
 
 def write_part(folder: Path, result: TrainResult) -> None:
