@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional
 
+from isoflop.training import ranks
 from isoflop.training.checkpoint import (
     LoopState,
     generator_at,
@@ -110,6 +111,8 @@ def train(
         found = load_trunk(trunks, config, model, optimizer)
     if found:
         state, kept = found
+    if not ranks.is_first():
+        checkpoint = trunks = None  # one process writes
     saved = time.perf_counter()
     marks = {round(config.steps * part / CURVE_POINTS) for part in range(1, CURVE_POINTS + 1)}
 
@@ -254,24 +257,29 @@ def predict(
 ) -> tuple[npt.NDArray[np.float32], IntArray]:
     """Logits of the given jets, shape (jets, classes), and their labels, shape (jets,)."""
     model.eval()
-    logits = np.empty((len(rows), model.config.classes), np.float32)
+    logits = np.zeros((len(rows), model.config.classes), np.float32)
+    own = ranks.own_share(len(rows))
     with torch.inference_mode():
-        for part in jets.by_length(rows, _EVALUATION_BATCH):
-            logits[part] = _forward(model, jets, rows[part], device)[0].cpu().numpy()
-    return logits, jets.jets.label[rows].astype(np.int64)
+        for part in jets.by_length(rows[own], _EVALUATION_BATCH):
+            logits[own[part]] = _forward(model, jets, rows[own[part]], device)[0].cpu().numpy()
+    return ranks.sum_rows(logits, device), jets.jets.label[rows].astype(np.int64)
 
 
 def accumulate(model: Transformer, jets: JetSet, rows: IntArray, device: torch.device) -> float:
-    """Add the gradient of the mean loss of a batch, part by part; that loss [nat]."""
+    """Add the gradient of the mean loss of a batch, part by part; that loss [nat].
+
+    Of several processes each adds up its share of the jets, then all have the sum.
+    """
     # A GPU is better filled by the whole batch.
     size = _PART if device.type == "cpu" else len(rows)
+    own = rows[ranks.own_share(len(rows))]
     total = 0.0
-    for part in jets.by_length(rows, size):
-        logits, label = _forward(model, jets, rows[part], device)
+    for part in jets.by_length(own, size):
+        logits, label = _forward(model, jets, own[part], device)
         loss = functional.cross_entropy(logits, label, reduction="sum") / len(rows)
         loss.backward()  # type: ignore[no-untyped-call]
         total += loss.item()
-    return total
+    return ranks.sum_gradients(model, total)
 
 
 def _forward(

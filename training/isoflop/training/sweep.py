@@ -264,12 +264,13 @@ def _left_over(held: Mapping[RunConfig, str], parts: Path, console: Console) -> 
         console.print(f"{len(held)} run(s) are being trained by {owners}; waiting for them")
     while True:
         left = [run for run in held if not (parts / run.run_id).is_dir()]
-        if not left or not all(is_held(_lock(parts, run)) for run in left):
+        if not left or not all(is_held(lock_file(parts, run)) for run in left):
             return left
         time.sleep(_POLL_SECONDS)
 
 
-def _lock(parts: Path, run: RunConfig) -> Path:
+def lock_file(parts: Path, run: RunConfig) -> Path:
+    """The file that the process which trains a run holds."""
     return parts / f".{run.run_id}.lock"
 
 
@@ -301,7 +302,7 @@ def _train_one(run: RunConfig, caches: tuple[Path, Path, Path | None], parts: Pa
     seen, validation, test = caches
     checkpoint = parts / f".{run.run_id}.checkpoint"
     try:
-        with holding(_lock(parts, run)) as left_by:
+        with holding(lock_file(parts, run)) as left_by:
             if (parts / run.run_id).is_dir():
                 return _Outcome()
             splits = Splits(

@@ -63,7 +63,7 @@ class JetSet:
         the gradient of a batch, can be summed over these parts, and hardly any of it is padding.
         """
         order = np.argsort(-self._spans(rows)[1], kind="stable")
-        return np.array_split(order, -(-len(rows) // size))
+        return np.array_split(order, -(-len(rows) // size)) if len(rows) else []
 
     def mean_particles(self, rows: IntArray) -> float:
         """Mean number of particles a jet after truncation."""
