@@ -40,7 +40,7 @@ OVERFITTING_MARGIN = 0.01
 GRADIENT_CLIP = 1.0
 CURVE_POINTS = 16  # of a one-epoch run; a run over repeated data has one an epoch
 _EXAMPLES = 2_000  # training jets that set the scale of the inputs
-_PART = 32  # jets of about one length that go through the network together, on a CPU
+PART_SLOTS = 4_096  # particles, padded, that go through the network together, on a CPU
 _EVALUATION_BATCH = 256
 
 
@@ -270,8 +270,8 @@ def accumulate(model: Transformer, jets: JetSet, rows: IntArray, device: torch.d
 
     Of several processes each adds up its share of the jets, then all have the sum.
     """
-    # A GPU is better filled by the whole batch.
-    size = _PART if device.type == "cpu" else len(rows)
+    # A GPU is better filled by the whole batch, as a CPU is by short jets.
+    size = max(1, PART_SLOTS // jets.particles) if device.type == "cpu" else len(rows)
     own = rows[ranks.own_share(len(rows))]
     total = 0.0
     for part in jets.by_length(own, size):
