@@ -14,7 +14,7 @@ from isoflop.training.counting import count_parameters, law_flops
 from isoflop.training.jets.features import FEATURE_SETS
 from isoflop.training.metrics import REJECTIONS
 from isoflop.training.models import POOLS, Pool, TransformerConfig
-from isoflop.training.rates import batch_size_rule, learning_rate_rule
+from isoflop.training.rates import batch_size_rule, judge_tuning, learning_rate_rule
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +115,15 @@ class RunConfig:
     def rate(self) -> float:
         """Peak learning rate."""
         return self.learning_rate or learning_rate_rule(self.width, self.trunk.steps)
+
+    @property
+    def tuning(self) -> str:
+        """Whether the rate is near the best: `ok`, `under-tuned` or `unmeasured`."""
+        if self.epochs > 1:
+            return "unmeasured"
+        return judge_tuning(
+            self.width, self.samples, batch=self.batch, steps=self.steps, rate=self.rate
+        )
 
     @property
     def schedule(self) -> str:

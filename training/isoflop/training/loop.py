@@ -194,6 +194,7 @@ def train(
         dataset=config.dataset,
         learning_rate=config.rate,
         batch_size=config.batch,
+        tuning=config.tuning,
         schedule=config.schedule,
         wall_seconds=state.seconds + time.perf_counter() - started,
         device=place.type,

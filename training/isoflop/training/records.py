@@ -76,6 +76,7 @@ class RunRecord:
     dataset: str | None = _column("", "name of the data and its selection", None)
     learning_rate: float | None = _column("", "peak learning rate", None)
     batch_size: int | None = _column("sample", "samples a step", None)
+    tuning: str | None = _column("", "of the rate: ok, under-tuned or unmeasured", None)
     schedule: str | None = _column("", "learning-rate schedule", None)
     wall_seconds: float | None = _column("s", "wall time of the training", None)
     device: str | None = _column("", "device it ran on", None)
