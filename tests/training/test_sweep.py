@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from isoflop.training.config import RunConfig, grid
+from isoflop.training.pool import cost
 from isoflop.training.records import read_curves, read_records, read_working_points
-from isoflop.training.sweep import cost, prepare_grid, train_grid
+from isoflop.training.sweep import prepare_grid, train_grid
 
 GRID = """
 study = "test"

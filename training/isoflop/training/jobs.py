@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from isoflop.training.config import RunConfig
 from isoflop.training.counting import count_parameters
 from isoflop.training.models import TransformerConfig
-from isoflop.training.sweep import cost
+from isoflop.training.pool import cost
 
 # The 198 runs of studies/jets/records took cost(run) / (15e9 to 73e9 per s), median 31e9, on one
 # thread of a shared machine. Public small jet transformers reach 0.3 to 0.6 % of an H100's peak.

@@ -19,7 +19,8 @@ from isoflop.training.config import RunConfig, grid
 from isoflop.training.jets.batches import Splits, open_splits
 from isoflop.training.locks import holding
 from isoflop.training.loop import train
-from isoflop.training.sweep import check_enough, lock_file, merge_parts, write_part
+from isoflop.training.parts import lock_file, merge_parts, write_part
+from isoflop.training.sweep import check_enough
 
 
 def train_together(grid_path: str | Path, out: str | Path, *, data: str | Path | None) -> None:
