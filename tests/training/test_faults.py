@@ -182,3 +182,24 @@ def test_a_sweep_that_fills_the_disk_ends_with_code_2_and_resumes(
         summary, _ = end_of(sweep)
     assert summary["trained"] == RUNS - len(done)
     assert_complete(path, out)
+
+
+@pytest.mark.slow
+def test_a_killed_worker_ends_the_sweep_with_code_2_and_what_to_do(
+    jet_folder: Path, tmp_path: Path
+) -> None:
+    path, out = write_grid(tmp_path, jet_folder, longest=100), tmp_path / "runs"
+    with start_sweep(path, out) as sweep:
+        while (
+            not (owners := [x.read_text() for x in (out / "parts").glob(".*.lock")]) or "" in owners
+        ):
+            assert sweep.poll() is None
+            time.sleep(0.01)
+        os.kill(int(owners[0].split()[1]), signal.SIGKILL)
+        printed, said = sweep.communicate()
+    assert (sweep.returncode, printed) == (2, "")
+    assert "isoflop: a training process was killed, perhaps for memory; the finished runs" in said
+    with start_sweep(path, out) as sweep:
+        _, said = end_of(sweep)
+    assert " was killed; finished it" in said
+    assert_complete(path, out)
