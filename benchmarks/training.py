@@ -24,7 +24,7 @@ from isoflop.training.counting import count_parameters, training_flops
 from isoflop.training.jets.batches import JetSet, balanced_subset, open_set
 from isoflop.training.jets.features import FEATURE_SETS
 from isoflop.training.jets.jetclass import Jets, open_jets
-from isoflop.training.loop import accumulate
+from isoflop.training.loop import PART_SLOTS, accumulate
 from isoflop.training.models import Transformer, TransformerConfig
 
 SLOTS, BATCH, SECONDS, JETS = 128, 128, 5.0, 20_000
@@ -131,7 +131,8 @@ def measure(jets: JetSet, rows: np.ndarray, width: int) -> None:
     mean = jets.mean_particles(rows)
     fast = rate(stepper(ours, lambda part: accumulate(ours, jets, part, CPU)), rows)
     slow = rate(stepper(plain, padded_gradient(plain, jets)), rows)
-    data = rate(lambda part: [jets.batch(part[at]) for at in jets.by_length(part, 32)], rows)
+    size = PART_SLOTS // jets.particles
+    data = rate(lambda part: [jets.batch(part[at]) for at in jets.by_length(part, size)], rows)
     flops, peak = training_flops(config.network, mean, fast), matmul_rate()
     print(
         f"width {width}, {jets.particles} slots, {mean:.0f} particles, depth {config.depth}\n"

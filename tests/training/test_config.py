@@ -121,6 +121,43 @@ def test_heads_that_do_not_divide_the_width_are_named(tmp_path: Path) -> None:
         grid(write(tmp_path, GRID.replace("depth = 2", "heads = 3")))
 
 
+@pytest.mark.parametrize(
+    ("settings", "fault"),
+    [
+        ("trunk_samples = 5000", "trunk_samples needs a decay and one epoch"),
+        ("trunk_samples = 5000\ndecay = 0.2\nepochs = 2", "trunk_samples needs a decay and one"),
+        ("trunk_samples = 500\ndecay = 0.2", "must not exceed trunk_samples 500, is 1000"),
+        ("decay = 0.95", "decay 0.95 of 63 steps begins before the 6.3 steps of the warm-up end"),
+        (
+            "trunk_samples = 100000\ndecay = 0.2",
+            "decay 0.2 of 8 steps begins before the 78.2 steps of the warm-up end; lower one of",
+        ),
+    ],
+)
+def test_branches_that_cannot_leave_their_trunk_are_named(
+    tmp_path: Path, settings: str, fault: str
+) -> None:
+    text = f"""
+[[grid]]
+features = "kin"
+particles = 40
+width = 8
+unique_samples = 1000
+{settings}
+"""
+    with pytest.raises(ValueError, match=fault):
+        grid(write(tmp_path, text))
+
+
+def test_branches_of_one_trunk_share_batch_rate_and_warm_up() -> None:
+    runs = [replace(RUN, unique_samples=n, trunk_samples=64_000, decay=0.2) for n in (1000, 64_000)]
+    short, longest = runs
+    assert short.trunk == longest.trunk == longest
+    assert (short.batch, short.rate, short.rising) == (longest.batch, longest.rate, longest.rising)
+    assert short.run_id != longest.run_id
+    assert short.steps == 8 and longest.steps == 500
+
+
 def test_default_heads_divide_every_width_of_the_grid() -> None:
     for width in (4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 256, 512):
         network = replace(RUN, width=width).network

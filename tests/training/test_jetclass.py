@@ -1,6 +1,7 @@
 """The columnar cache of JetClass files: equal to the files, whole or absent, with clear errors."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,8 @@ import numpy as np
 import pytest
 import uproot
 
+from isoflop.training.jets.columns import GrowingColumn, open_column
+from isoflop.training.jets.features import open_features
 from isoflop.training.jets.jetclass import (
     CLASSES,
     JET_COLUMNS,
@@ -84,10 +87,10 @@ def test_killed_build_leaves_no_cache(tmp_path: Path, jet_files: SimpleNamespace
     data = jet_files.write_jets(tmp_path / "jets", train=20, val=1)
     code = (
         "import sys, time; from isoflop.training.jets import jetclass\n"
-        "put = jetclass._put\n"
+        "append = jetclass._append_file\n"
         "def slow(*given):\n"
-        "    put(*given); print('half', flush=True); time.sleep(60)\n"
-        "jetclass._put = slow\n"
+        "    append(*given); print('half', flush=True); time.sleep(60)\n"
+        "jetclass._append_file = slow\n"
         "jetclass.open_jets(sys.argv[1], 'train')\n"
     )
     with subprocess.Popen(
@@ -97,10 +100,71 @@ def test_killed_build_leaves_no_cache(tmp_path: Path, jet_files: SimpleNamespace
         assert build.stdout.readline() == "half\n"
         build.send_signal(signal.SIGKILL)
     left = [path.name for path in (data / ".cache").iterdir()]
-    assert all(name.endswith(".partial") for name in left), left
+    assert all(name.endswith((".partial", ".lock")) for name in left), left
     jets = open_jets(data, "train")
+    assert [path.name for path in (data / ".cache").iterdir()] == [jets.folder.name]
     assert len(jets) == 200
     assert (np.bincount(jets.label) == 20).all()
+
+
+DAMAGED = ("offsets", "label", "part_px", "part_isMuon", "jet_pt", "features_full")
+
+
+def use_all(data: Path) -> list[np.ndarray]:
+    jets = open_jets(data, "train")
+    columns = [jets.column(name) for name in (*PARTICLE_COLUMNS, *JET_COLUMNS)]
+    return [jets.offsets, jets.label, *columns, open_features(jets, "full")]
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+@pytest.mark.parametrize("damage", ["one bit", "cut short", "no checksum", "no file"])
+def test_damaged_column_is_named_and_made_anew_once_deleted(
+    tmp_path: Path, jet_files: SimpleNamespace, name: str, damage: str
+) -> None:
+    jet_files.write_tree(tmp_path / "HToBB_000.root", jet_files.arrays("label_Hbb", 9, seed=1))
+    whole = [np.array(column) for column in use_all(tmp_path)]
+    folder = open_jets(tmp_path, "train").folder
+    path = folder / f"{name}.npy"
+    content = bytearray(path.read_bytes())
+    if damage == "one bit":
+        content[np.random.default_rng(len(content)).integers(len(content))] ^= 4
+        path.write_bytes(content)
+        said = "npy: damaged, its checksum is another than when made"
+    elif damage == "cut short":
+        path.write_bytes(content[:-1])
+        said = f"npy: damaged, {len(content) - 1} of {len(content)} bytes are there"
+    elif damage == "no checksum":
+        path.with_suffix(".crc32").unlink()
+        os.utime(path)  # another time of change is looked at as in a new process
+        said = "npy: its checksum is missing or damaged"
+    else:
+        path.unlink()
+        said = "npy: missing"
+    if (damage, name) == ("no file", "features_full"):
+        use_all(tmp_path)  # it is computed from the columns, whenever it is not there
+    else:
+        with pytest.raises(OSError, match=rf"{name}.{said}; delete {folder} and start again"):
+            use_all(tmp_path)
+    shutil.rmtree(folder)
+    for column, expected in zip(use_all(tmp_path), whole, strict=True):
+        np.testing.assert_array_equal(column, expected)
+
+
+def test_any_flipped_bit_of_a_column_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "x.npy"
+    column = GrowingColumn(path, "float32")
+    column.append(np.arange(3))
+    column.append(np.arange(3, 8))
+    column.seal()
+    np.testing.assert_array_equal(open_column(path), np.arange(8, dtype=np.float32))
+    content = path.read_bytes()
+    for bit in range(8 * len(content)):
+        flipped = bytearray(content)
+        flipped[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(flipped)
+        os.utime(path, ns=(bit, bit))
+        with pytest.raises(OSError, match=r"x.npy: damaged, its checksum"):
+            open_column(path)
 
 
 def test_missing_folder_is_named(tmp_path: Path) -> None:
@@ -123,7 +187,7 @@ def test_file_that_is_no_root_file_is_named(tmp_path: Path, content: bytes) -> N
     (tmp_path / "HToBB_000.root").write_bytes(content)
     with pytest.raises(OSError, match=r"HToBB_000.root: not a whole ROOT file .*download it again"):
         open_jets(tmp_path, "train")
-    assert not (tmp_path / ".cache").exists()
+    assert not any((tmp_path / ".cache").iterdir())
 
 
 @pytest.mark.parametrize("share", [0.05, 0.3, 0.6, 0.9, 0.99])

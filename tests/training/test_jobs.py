@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from isoflop.training.config import RunConfig
 from isoflop.training.jobs import CORE_RATE, cut, memory_mb, request
+from isoflop.training.pool import cost
 from isoflop.training.records import read_records
-from isoflop.training.sweep import cost
 
 RECORDS = Path(__file__).parents[2] / "studies" / "jets" / "records"
 WIDTHS = st.sampled_from([4, 8, 16, 32, 64, 128])

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,9 +14,10 @@ from isoflop.training.config import RunConfig
 from isoflop.training.counting import count_parameters
 from isoflop.training.jets.batches import Splits, balanced_subset, open_set
 from isoflop.training.jets.jetclass import CLASSES
-from isoflop.training.loop import pick_device, schedule, train
+from isoflop.training.loop import never_beat_guessing, pick_device, schedule, train
 from isoflop.training.metrics import evaluate
 from isoflop.training.models import Transformer
+from isoflop.training.records import CurvePoint
 
 RUN = RunConfig(
     features="full",
@@ -140,6 +142,29 @@ def test_a_diverged_run_is_kept_without_numbers(splits: Splits, epochs: int) -> 
     assert result.working_points == ()
 
 
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_a_run_that_is_worse_than_guessing_throughout_is_diverged(
+    splits: Splits, epochs: int
+) -> None:
+    config = replace(RUN, epochs=epochs, learning_rate=1.0, warmup=0.0, batch_size=20)
+    result = train(config, splits, device="cpu")
+    assert (result.record.status, result.record.loss) == ("diverged", None)
+    losses = [x for point in result.curve for x in (point.train_loss, point.loss) if x is not None]
+    assert math.log(10) < min(losses) and max(losses) < math.inf
+
+
+def test_one_loss_below_guessing_is_enough_not_to_be_diverged() -> None:
+    above, below = math.log(10) + 0.01, math.log(10) - 0.01
+    for curve, loss, expected in (
+        ([(above, None), (above, None)], above, True),
+        ([(above, None), (below, None)], above, False),
+        ([(above, below), (above, above)], above, False),
+        ([(above, above)], below, False),
+    ):
+        points = [CurvePoint(run_id="", samples=1, train_loss=t, loss=v) for t, v in curve]
+        assert never_beat_guessing(points, loss, 10) is expected
+
+
 def test_curve_ends_at_the_last_jet(splits: Splits) -> None:
     curve = train(replace(RUN, batch_size=5), splits, device="cpu").curve
     assert len(curve) == loop.CURVE_POINTS
@@ -168,11 +193,45 @@ def test_test_jets_that_were_not_opened_are_said(splits: Splits) -> None:
 
 
 def test_schedule_warms_up_then_falls_to_zero() -> None:
-    rates = [schedule(step, 100, warmup=0.1) for step in range(100)]
+    config = replace(RUN, unique_samples=1600, batch_size=16)
+    rates = [schedule(step, config) for step in range(100)]
     assert rates[0] == pytest.approx(1 / 11)
     assert max(rates) == rates[10] == 1.0
     assert rates[-1] == pytest.approx(1 / 90)
     assert np.all(np.diff(rates[10:]) < 0)
+
+
+def test_schedule_with_a_decay_is_constant_in_between() -> None:
+    config = replace(RUN, unique_samples=1600, batch_size=16, decay=0.2)
+    rates = [schedule(step, config) for step in range(100)]
+    assert rates[:10] == [pytest.approx((step + 1) / 11) for step in range(10)]
+    assert set(rates[10 : config.branch_step + 1]) == {1.0} and config.branch_step == 80
+    assert rates[81:] == [pytest.approx((100 - step) / 20) for step in range(81, 100)]
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_branch_ends_in_the_numbers_of_the_whole_run(
+    splits: Splits, tmp_path: Path, killed: bool
+) -> None:
+    family = [
+        replace(RUN, unique_samples=samples, trunk_samples=400, decay=0.2, batch_size=10)
+        for samples in (100, 205, 400)
+    ]
+    for config in family:
+        branch = train(config, splits, device="cpu", trunks=tmp_path).record
+        whole = train(config, splits, device="cpu").record
+        assert replace(branch, wall_seconds=None, flops_spent=None) == replace(
+            whole, wall_seconds=None, flops_spent=None
+        )
+        assert whole.samples == config.unique_samples
+        assert whole.flops_spent == whole.flops
+        if killed:
+            for piece in tmp_path.iterdir():
+                piece.write_bytes(piece.read_bytes()[:-1])
+    # The trunk is trained once: 80, then 160 - 80, then 320 - 160 jets; the decays by each branch.
+    assert branch.flops_spent is not None
+    share = 1.0 if killed else (400 - 160) / 400
+    assert branch.flops_spent == pytest.approx(share * whole.flops)
 
 
 def test_missing_cuda_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,13 +1,16 @@
 """The learning-rate rule is the fit to the committed runs, and is not extrapolated in steps."""
 
 import runpy
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from isoflop.training import rates
+from isoflop.training.config import RunConfig
 
 STUDY = Path(__file__).parents[2] / "studies" / "jets"
 
@@ -39,6 +42,47 @@ def test_rate_stays_where_it_was_measured() -> None:
     low, high = rates.MEASURED_STEPS
     assert rates.learning_rate_rule(32, 10 * high) == rates.learning_rate_rule(32, high)
     assert rates.learning_rate_rule(32, 1) == rates.learning_rate_rule(32, low)
+
+
+def test_rates_called_under_tuned_cost_more_than_the_seeds_scatter() -> None:
+    runs = pd.read_csv(STUDY / "rates.csv")
+    means = runs.groupby(["width", "samples", "batch_size", "steps", "learning_rate"])["loss"]
+    mean = means.mean().reset_index()
+    loss = mean["loss"] / mean.groupby(["width", "samples"])["loss"].transform("min") - 1
+    verdict = [
+        rates.judge_tuning(
+            int(row["width"]),
+            int(row["samples"]),
+            batch=int(row["batch_size"]),
+            steps=int(row["steps"]),
+            rate=row["learning_rate"],
+        )
+        for row in mean.to_dict("records")
+    ]
+    excess = loss.groupby(verdict).mean()
+    assert set(excess.index) == {"ok", "under-tuned"}  # the ladder itself is measured
+    scatter = (means.std() / means.mean()).median()
+    assert excess["ok"] == pytest.approx(0.018, abs=5e-4) and excess["ok"] < scatter
+    assert excess["under-tuned"] == pytest.approx(0.096, abs=5e-4)
+    assert excess["under-tuned"] > 4 * scatter
+
+
+@pytest.mark.parametrize(
+    ("settings", "verdict"),
+    [
+        ({}, "ok"),
+        ({"learning_rate": 0.0059 / 1.9}, "ok"),
+        ({"learning_rate": 0.0059 / 2.1}, "under-tuned"),
+        ({"learning_rate": 0.0059 * 2.1}, "under-tuned"),
+        ({"batch_size": 16}, "unmeasured"),
+        ({"width": 4}, "unmeasured"),
+        ({"unique_samples": 200_000}, "unmeasured"),
+        ({"epochs": 2}, "unmeasured"),
+    ],
+)
+def test_tuning_is_judged_where_rates_were_measured(settings: dict[str, Any], verdict: str) -> None:
+    run = RunConfig(features="full", particles=10, width=32, unique_samples=4_000)
+    assert replace(run, **settings).tuning == verdict
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from isoflop.training.config import RunConfig, grid
+from isoflop.training.pool import cost
 from isoflop.training.records import read_curves, read_records, read_working_points
-from isoflop.training.sweep import cost, prepare_grid, train_grid
+from isoflop.training.sweep import prepare_grid, train_grid
 
 GRID = """
 study = "test"
@@ -83,6 +84,20 @@ def test_only_runs_without_a_record_are_trained(swept: tuple[Path, Path], tmp_pa
     pd.testing.assert_frame_equal(
         after.drop(columns="wall_seconds"), before.drop(columns="wall_seconds")
     )
+
+
+def test_runs_that_share_a_trunk_train_it_once(jet_folder: Path, tmp_path: Path) -> None:
+    path, out = write_grid(tmp_path, jet_folder), tmp_path / "runs"
+    branches = "[[grid]]\nwidth = 4\nunique_samples = [100, 200, 400]\ntrunk_samples = 400\n"
+    head = path.read_text().split("[[grid]]")[0]
+    path.write_text(f"{head}{branches}decay = 0.25\nbatch_size = 10\nwarmup = 0.02\n")
+    assert train_grid(path, out, workers=2, quiet=True).trained == 3
+    records = read_records(out).sort_values("samples")
+    assert records["samples"].tolist() == [100, 200, 400]
+    spent = records["flops_spent"] / records["flops"] * records["samples"]
+    # The trunk ends after 70, 150 and 300 jets: a branch of 10 steps begins its decay after 7.
+    assert spent.tolist() == pytest.approx([100, 200 - 70, 400 - 150])
+    assert sorted(records["run_id"]) == sorted(parts(out)) == sorted(os.listdir(out / "parts"))
 
 
 @pytest.mark.slow

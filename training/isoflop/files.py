@@ -1,9 +1,13 @@
 """Write a file whole or not at all: a temporary name beside the target, then a rename."""
 
+import errno
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
@@ -15,13 +19,31 @@ def writing(path: str | Path) -> Iterator[Path]:
     path cannot be written and why.
     """
     target = Path(path)
-    temporary = target.with_name(f".{target.stem}.{os.getpid()}.partial{target.suffix}")
+    unique = os.urandom(4).hex()  # other machines may write into the folder too
+    temporary = target.with_name(f".{target.stem}.{unique}.partial{target.suffix}")
     check_writable(target)
     try:
-        yield temporary
-        temporary.replace(target)
+        with naming_full_disk(target):
+            yield temporary
+            temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming_full_disk(path: str | Path) -> Iterator[None]:
+    """Let an `OSError` of a full disk say what could not be written, the space, and what to do."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        folder = Path(path).parent
+        free = shutil.disk_usage(folder).free / 1e6
+        raise OSError(
+            f"cannot write {path}: {os.strerror(error.errno).lower()}, {free:.1f} MB are free in "
+            f"{folder}; free some space and start again, what is written so far is kept"
+        ) from error
 
 
 def check_writable(path: str | Path) -> None:

@@ -70,7 +70,8 @@ def train(
     summary = train_grid(grid, out, data=data, only=_parts(only), workers=workers, quiet=quiet)
     write_text(json.dumps(asdict(summary), default=str) + "\n", json_out)
     if not quiet:
-        note(f"{summary.trained} of {summary.runs} runs trained; records in {summary.out}")
+        others = f", {summary.elsewhere} by another process" if summary.elsewhere else ""
+        note(f"{summary.trained} of {summary.runs} runs trained{others}; records in {summary.out}")
 
 
 def _parts(text: str) -> list[str]:

@@ -4,6 +4,7 @@ A checkpoint holds tensors and plain Python values only and is read with `weight
 from elsewhere cannot run code.
 """
 
+import io
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
@@ -14,6 +15,7 @@ import numpy as np
 import torch
 
 from isoflop.files import writing
+from isoflop.training.config import RunConfig
 from isoflop.training.records import CurvePoint
 
 Weights = dict[str, torch.Tensor]
@@ -47,6 +49,8 @@ class LoopState:
     """Points of the curve."""
     seconds: float = 0.0
     """Wall time of the calls before this one."""
+    branched: int = 0
+    """Jets that the trunk had seen where this run branched off; 0 if it did not."""
 
 
 def save_checkpoint(
@@ -65,8 +69,10 @@ def save_checkpoint(
         "optimizer": optimizer.state_dict(),
         "kept": kept,
     }
+    buffer = io.BytesIO()  # torch itself hides the reason why a file cannot be written
+    torch.save(content, buffer)
     with writing(path) as temporary:
-        torch.save(content, temporary)
+        temporary.write_bytes(buffer.getbuffer())
 
 
 def load_checkpoint(
@@ -87,6 +93,28 @@ def load_checkpoint(
     model.load_state_dict(content["model"])
     optimizer.load_state_dict(content["optimizer"])
     return state, content["kept"]
+
+
+def trunk_file(folder: Path, config: RunConfig, step: int) -> Path:
+    """The checkpoint of the trunk of `config` after so many steps."""
+    return folder / f".{config.trunk.run_id}.{step:09d}.trunk"
+
+
+def load_trunk(
+    folder: Path, config: RunConfig, model: torch.nn.Module, optimizer: torch.optim.Optimizer
+) -> tuple[LoopState, Weights] | None:
+    """Put a branch where the longest piece of its trunk that others left in `folder` ends."""
+    last = trunk_file(folder, config, config.branch_step)
+    pieces = folder.glob(f".{config.trunk.run_id}.*.trunk")
+    for path in sorted((path for path in pieces if path <= last), reverse=True):
+        found = load_checkpoint(path, config.trunk.run_id, model, optimizer)
+        if found:
+            state, kept = found
+            state.branched, state.seconds = state.seen, 0.0
+            state.losses.clear()
+            state.curve.clear()
+            return state, kept
+    return None
 
 
 def _maker(run_id: str) -> str:

@@ -5,7 +5,7 @@ import json
 import math
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from isoflop.training.counting import count_parameters, law_flops
 from isoflop.training.jets.features import FEATURE_SETS
 from isoflop.training.metrics import REJECTIONS
 from isoflop.training.models import POOLS, Pool, TransformerConfig
-from isoflop.training.rates import batch_size_rule, learning_rate_rule
+from isoflop.training.rates import batch_size_rule, judge_tuning, learning_rate_rule
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,14 @@ class RunConfig:
     weight_decay: float = 0.01
     """Decoupled weight decay of AdamW."""
     warmup: float = 0.1
-    """Share of the steps in which the rate rises; afterwards it falls linearly to zero."""
+    """Share of the steps in which the rate rises linearly."""
+    decay: float | None = None
+    """Share of the steps in which it falls linearly to zero; by default all after the warm-up."""
+    trunk_samples: int | None = None
+    """Jets of the longest of several runs that are one run until their rates begin to fall.
+
+    Batch size, rate and warm-up are those of that longest run, the jets are the first it sees.
+    """
     patience: int = 5
     """Validations without a new best before a run over repeated data stops."""
     stopping_samples: int = 5_000
@@ -75,9 +82,14 @@ class RunConfig:
         return self.unique_samples * self.epochs
 
     @property
+    def trunk(self) -> "RunConfig":
+        """The run whose start this one shares: itself, unless it is a branch."""
+        return replace(self, unique_samples=self.trunk_samples or self.unique_samples)
+
+    @property
     def batch(self) -> int:
         """Jets a step."""
-        return self.batch_size or batch_size_rule(self.samples)
+        return self.batch_size or batch_size_rule(self.trunk.samples)
 
     @property
     def steps(self) -> int:
@@ -85,9 +97,41 @@ class RunConfig:
         return self.epochs * math.ceil(self.unique_samples / self.batch)
 
     @property
+    def rising(self) -> float:
+        """Steps in which the rate rises."""
+        return self.warmup * self.trunk.steps
+
+    @property
+    def falling(self) -> float:
+        """Steps in which the rate falls."""
+        return self.steps - self.rising if self.decay is None else self.decay * self.steps
+
+    @property
+    def branch_step(self) -> int:
+        """Steps before the rate begins to fall, where a branch leaves the trunk."""
+        return math.floor(self.steps - self.falling)
+
+    @property
     def rate(self) -> float:
         """Peak learning rate."""
-        return self.learning_rate or learning_rate_rule(self.width, self.steps)
+        return self.learning_rate or learning_rate_rule(self.width, self.trunk.steps)
+
+    @property
+    def tuning(self) -> str:
+        """Whether the rate is near the best: `ok`, `under-tuned` or `unmeasured`."""
+        if self.epochs > 1:
+            return "unmeasured"
+        return judge_tuning(
+            self.width, self.samples, batch=self.batch, steps=self.steps, rate=self.rate
+        )
+
+    @property
+    def schedule(self) -> str:
+        """The course of the learning rate in words."""
+        if self.decay is None:
+            return f"warm-up {self.warmup:g}, linear to zero over {self.steps} steps"
+        stable = f"warm-up {self.rising:.4g}, constant, linear to zero over the last {self.decay:g}"
+        return f"{stable} of {self.steps} steps"
 
     @property
     def network(self) -> TransformerConfig:
@@ -217,6 +261,8 @@ _RULES: dict[str, _Rule] = {
     "learning_rate": _Rule((int, float), lambda value: 0 < value <= 1, "above 0 and at most 1"),
     "weight_decay": _Rule((int, float), lambda value: 0 <= value <= 1, "from 0 to 1"),
     "warmup": _Rule((int, float), lambda value: 0 <= value < 1, "from 0 to below 1"),
+    "decay": _Rule((int, float), lambda value: 0 < value <= 1, "above 0 and at most 1"),
+    "trunk_samples": _between(10, 10**12),
     "patience": _between(1, 10**6),
     "stopping_samples": _between(10, 10**12),
     "validation_samples": _between(10, 10**12),
@@ -246,7 +292,7 @@ def _faults(settings: Mapping[str, Any], cap: Any) -> list[str]:
             faults.append(f"{name} is an empty list; give at least one value")
     if not isinstance(cap, int | float) or not cap > 0:
         faults.append(f"max_flops must be above 0, is {cap!r}")
-    return faults or _uneven_heads(settings)
+    return faults or _uneven_heads(settings) + _bad_branches(settings)
 
 
 def _wrong(rule: _Rule, values: list[Any]) -> list[Any]:
@@ -264,3 +310,22 @@ def _uneven_heads(settings: Mapping[str, Any]) -> list[str]:
         for network in sorted(networks, key=lambda network: network.width)
         if network.width % network.heads
     ]
+
+
+def _bad_branches(settings: Mapping[str, Any]) -> list[str]:
+    """Runs that cannot share the start of a longer one."""
+    faults = []
+    for run in _crossed(settings):
+        if run.decay is not None and run.rising > run.steps - run.falling:
+            faults.append(
+                f"decay {run.decay:g} of {run.steps} steps begins before the {run.rising:g} steps "
+                "of the warm-up end; lower one of them"
+            )
+        if run.trunk_samples and (run.decay is None or run.epochs > 1):
+            faults.append("trunk_samples needs a decay and one epoch")
+        if run.trunk_samples and run.unique_samples > run.trunk_samples:
+            faults.append(
+                f"unique_samples must not exceed trunk_samples {run.trunk_samples}, "
+                f"is {run.unique_samples}"
+            )
+    return faults

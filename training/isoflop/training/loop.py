@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -11,11 +12,14 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional
 
+from isoflop.training import ranks
 from isoflop.training.checkpoint import (
     LoopState,
     generator_at,
     load_checkpoint,
+    load_trunk,
     save_checkpoint,
+    trunk_file,
 )
 from isoflop.training.config import RunConfig
 from isoflop.training.counting import count_parameters, law_flops, training_flops
@@ -36,7 +40,7 @@ OVERFITTING_MARGIN = 0.01
 GRADIENT_CLIP = 1.0
 CURVE_POINTS = 16  # of a one-epoch run; a run over repeated data has one an epoch
 _EXAMPLES = 2_000  # training jets that set the scale of the inputs
-_PART = 32  # jets of about one length that go through the network together, on a CPU
+PART_SLOTS = 4_096  # particles, padded, that go through the network together, on a CPU
 _EVALUATION_BATCH = 256
 
 
@@ -59,6 +63,7 @@ def train(
     device: str = "auto",
     checkpoint: Path | None = None,
     save_every: float = 60.0,
+    trunks: Path | None = None,
 ) -> TrainResult:
     """Train the network of `config` on `data` and measure it on the validation jets.
 
@@ -66,9 +71,10 @@ def train(
     is measured, the best weights are kept, and `patience` epochs without a new best end the run;
     `samples` of the record is what the kept weights have seen. The recorded loss is measured on
     other jets than those that chose the weights. A loss that is not finite ends the run as
-    diverged. The same configuration gives the same numbers on one CPU thread, and so does a run
-    that was killed and goes on from its `checkpoint`, a file that is written every `save_every`
-    seconds and left to the caller to remove.
+    diverged; a run that never beat guessing is called so too. The same configuration gives the same
+    numbers on one CPU thread, and so does a run that was killed and goes on from its `checkpoint`,
+    a file that is written every `save_every` seconds and left to the caller to remove. So does a
+    branch that begins on what another run with its trunk left in the folder `trunks`.
     """
     started = time.perf_counter()
     place = pick_device(device)
@@ -76,7 +82,7 @@ def train(
     # The data. Jets that judge are the same for all runs of a study, so their draw has no seed.
     training_set = open_set(data.train, config.features, config.particles)
     validation_set = open_set(data.validation, config.features, config.particles)
-    unique = balanced_subset(data.train.label, config.unique_samples, seed=config.seed)
+    unique = balanced_subset(data.train.label, config.trunk.unique_samples, seed=config.seed)
     stopping, judges = judging_rows(config, data)
     judging_set = validation_set
     if config.test_samples:
@@ -101,8 +107,12 @@ def train(
     state, kept, diverged = LoopState(), _weights(model), False
     state.order = np.random.default_rng(config.seed).bit_generator.state
     found = load_checkpoint(checkpoint, config.run_id, model, optimizer) if checkpoint else None
+    if not found and trunks and config.trunk_samples:
+        found = load_trunk(trunks, config, model, optimizer)
     if found:
         state, kept = found
+    if not ranks.is_first():
+        checkpoint = trunks = None  # one process writes
     saved = time.perf_counter()
     marks = {round(config.steps * part / CURVE_POINTS) for part in range(1, CURVE_POINTS + 1)}
 
@@ -110,10 +120,12 @@ def train(
     while state.epoch < config.epochs and state.waited < config.patience:
         model.train()
         generator = generator_at(state.order)
-        batches = list(shuffled_batches(unique, config.batch, generator))
+        batches = list(
+            shuffled_batches(unique, config.batch, generator, most=config.unique_samples)
+        )
         for rows in batches[state.batch :]:
             for group in optimizer.param_groups:
-                group["lr"] = config.rate * schedule(state.step, config.steps, warmup=config.warmup)
+                group["lr"] = config.rate * schedule(state.step, config)
             optimizer.zero_grad()
             state.losses.append(accumulate(model, training_set, rows, place))
             state.step, state.seen = state.step + 1, state.seen + len(rows)
@@ -125,6 +137,9 @@ def train(
             state.batch += 1
             if config.epochs == 1 and state.step in marks:
                 state.curve.append(_point(config, state, None))
+            if trunks and config.trunk_samples and state.step == config.branch_step:
+                trunk = trunk_file(trunks, config, state.step)
+                save_checkpoint(trunk, config.trunk.run_id, state, model, optimizer, {})
             if checkpoint and time.perf_counter() - saved >= save_every:
                 saved = time.perf_counter()
                 elapsed = replace(state, seconds=state.seconds + saved - started)
@@ -150,6 +165,7 @@ def train(
     scores, truth = predict(model, judging_set, judges, device=place)
     measured = evaluate(scores, truth)
     diverged = diverged or not math.isfinite(measured.loss)
+    diverged = diverged or never_beat_guessing(state.curve, measured.loss, config.network.classes)
     overfits = state.last_loss > (1 + OVERFITTING_MARGIN) * state.best_loss
     params, tokens = count_parameters(config.network).total, training_set.mean_particles(unique)
     record = RunRecord(
@@ -162,6 +178,7 @@ def train(
         flops=law_flops(params, tokens, seen),
         flops_counted=training_flops(config.network, tokens, seen),
         flops_convention="6NDT",
+        flops_spent=law_flops(params, tokens, state.seen - state.branched),
         loss=None if diverged else measured.loss,
         loss_stderr=None if diverged else measured.loss_stderr,
         loss_kind="final" if config.epochs == 1 else "early_stopped",
@@ -177,7 +194,8 @@ def train(
         dataset=config.dataset,
         learning_rate=config.rate,
         batch_size=config.batch,
-        schedule=f"warm-up {config.warmup:g}, linear to zero over {config.steps} steps",
+        tuning=config.tuning,
+        schedule=config.schedule,
         wall_seconds=state.seconds + time.perf_counter() - started,
         device=place.type,
         commit=f"isoflop {version('isoflop')}",
@@ -185,6 +203,16 @@ def train(
     cuts = {"efficiencies": config.efficiencies, "rejections": config.rejections}
     points = [] if diverged else working_points(scores, truth, run_id=config.run_id, **cuts)
     return TrainResult(record, tuple(points), tuple(state.curve))
+
+
+def never_beat_guessing(curve: Sequence[CurvePoint], loss: float, classes: int) -> bool:
+    """Whether every loss of a run, along its curve and at its end, is above log(classes) [nat].
+
+    The network starts at log(classes). A small run that has learned next to nothing stays near it
+    on both sides; one whose steps are too long is above it from first to last.
+    """
+    along = (value for point in curve for value in (point.train_loss, point.loss))
+    return all(value > math.log(classes) for value in (loss, *along) if value is not None)
 
 
 def judging_rows(config: RunConfig, data: Splits) -> tuple[IntArray, IntArray]:
@@ -209,12 +237,11 @@ def judging_rows(config: RunConfig, data: Splits) -> tuple[IntArray, IntArray]:
     return chosen[:stopping], chosen[stopping:]
 
 
-def schedule(step: int, steps: int, *, warmup: float) -> float:
-    """Share of the peak rate at a step, counted from 0: linear warm-up, then linear to zero."""
-    rising = warmup * steps
-    if step < rising:
-        return (step + 1) / (math.floor(rising) + 1)
-    return (steps - step) / (steps - rising)
+def schedule(step: int, config: RunConfig) -> float:
+    """Share of the peak rate at a step, counted from 0: linear up, constant, linearly to zero."""
+    if step < config.rising:
+        return (step + 1) / (math.floor(config.rising) + 1)
+    return min(1.0, (config.steps - step) / config.falling)
 
 
 def pick_device(name: str) -> torch.device:
@@ -231,24 +258,29 @@ def predict(
 ) -> tuple[npt.NDArray[np.float32], IntArray]:
     """Logits of the given jets, shape (jets, classes), and their labels, shape (jets,)."""
     model.eval()
-    logits = np.empty((len(rows), model.config.classes), np.float32)
+    logits = np.zeros((len(rows), model.config.classes), np.float32)
+    own = ranks.own_share(len(rows))
     with torch.inference_mode():
-        for part in jets.by_length(rows, _EVALUATION_BATCH):
-            logits[part] = _forward(model, jets, rows[part], device)[0].cpu().numpy()
-    return logits, jets.jets.label[rows].astype(np.int64)
+        for part in jets.by_length(rows[own], _EVALUATION_BATCH):
+            logits[own[part]] = _forward(model, jets, rows[own[part]], device)[0].cpu().numpy()
+    return ranks.sum_rows(logits, device), jets.jets.label[rows].astype(np.int64)
 
 
 def accumulate(model: Transformer, jets: JetSet, rows: IntArray, device: torch.device) -> float:
-    """Add the gradient of the mean loss of a batch, part by part; that loss [nat]."""
-    # A GPU is better filled by the whole batch.
-    size = _PART if device.type == "cpu" else len(rows)
+    """Add the gradient of the mean loss of a batch, part by part; that loss [nat].
+
+    Of several processes each adds up its share of the jets, then all have the sum.
+    """
+    # A GPU is better filled by the whole batch, as a CPU is by short jets.
+    size = max(1, PART_SLOTS // jets.particles) if device.type == "cpu" else len(rows)
+    own = rows[ranks.own_share(len(rows))]
     total = 0.0
-    for part in jets.by_length(rows, size):
-        logits, label = _forward(model, jets, rows[part], device)
+    for part in jets.by_length(own, size):
+        logits, label = _forward(model, jets, own[part], device)
         loss = functional.cross_entropy(logits, label, reduction="sum") / len(rows)
         loss.backward()  # type: ignore[no-untyped-call]
         total += loss.item()
-    return total
+    return ranks.sum_gradients(model, total)
 
 
 def _forward(

@@ -58,6 +58,9 @@ class RunRecord:
     flops: float = _column("FLOP", "C, training compute by `flops_convention`")
     flops_counted: float | None = _column("FLOP", "training compute counted layer by layer", None)
     flops_convention: str = _column("", "6ND, 6NDT or measured", "6ND")
+    flops_spent: float | None = _column(
+        "FLOP", "spent in fact: with passes after the best, without a trunk trained before", None
+    )
     loss: float | None = _column("nat", "validation loss; none for a diverged run")
     loss_stderr: float | None = _column("nat", "sampling error of the validation loss", None)
     loss_kind: str = _column("", "final, best, early_stopped or smoothed", "final")
@@ -73,6 +76,7 @@ class RunRecord:
     dataset: str | None = _column("", "name of the data and its selection", None)
     learning_rate: float | None = _column("", "peak learning rate", None)
     batch_size: int | None = _column("sample", "samples a step", None)
+    tuning: str | None = _column("", "of the rate: ok, under-tuned or unmeasured", None)
     schedule: str | None = _column("", "learning-rate schedule", None)
     wall_seconds: float | None = _column("s", "wall time of the training", None)
     device: str | None = _column("", "device it ran on", None)

@@ -1,49 +1,24 @@
 """Train every run of a grid that has no record yet; a killed sweep loses a minute of each run.
 
 Each finished run is a folder `parts/<run_id>` of three small Parquet files, written under another
-name and renamed into place; a run in progress has a checkpoint beside it. The merged tables are
-remade from the parts at the end.
+name and renamed into place; a run in progress has a checkpoint and a lock beside it. So several
+sweeps may work on one folder: each run is trained by one of them, and what a killed one leaves
+goes on in another. The merged tables are remade from the parts at the end.
 """
 
-import multiprocessing
-import os
-import shutil
 import time
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-)
 
 from isoflop.training.config import RunConfig, grid
-from isoflop.training.counting import forward_flops
 from isoflop.training.jets.batches import Splits, balanced_subset, open_set, open_splits
-from isoflop.training.jets.jetclass import load_cache
-from isoflop.training.loop import TrainResult, train
-from isoflop.training.records import (
-    CURVES_FILE,
-    RUNS_FILE,
-    WORKING_POINTS_FILE,
-    CurvePoint,
-    RunRecord,
-    WorkingPoint,
-    merge_records,
-    write_records,
-)
-from isoflop.training.workers import cores, end_with_parent
-
-# FLOP-equivalents a particle that small networks cost beyond their matrix products.
-_OVERHEAD = 40_000.0
+from isoflop.training.parts import merge_parts, remove_trunks
+from isoflop.training.pool import left_over, train_all
+from isoflop.training.workers import cores
 
 
 @dataclass(frozen=True)
@@ -55,7 +30,9 @@ class SweepSummary:
     runs: int
     """Runs asked for, all with a record now."""
     trained: int
-    """Runs trained by this call; the others had a record."""
+    """Runs trained by this call."""
+    elsewhere: int
+    """Runs that another process trained meanwhile; the others had a record before."""
     samples: float
     """Jets seen in those runs."""
     seconds: float
@@ -75,28 +52,37 @@ def train_grid(
 
     `data` overrides the folder of ROOT files that the grid names. `only` names runs by their id: a
     job of a larger sweep, which trains no others and leaves the merged tables to a call without it.
+    Runs that another process is training are left to it; the call ends when they have a record too.
     `workers` processes train at once, by default one a CPU core, or one where there is CUDA.
     Progress goes to stderr.
     """
     started = time.perf_counter()
+    console = Console(stderr=True, quiet=quiet, highlight=False, markup=False, soft_wrap=True)
     asked = grid(grid_path)
     folder = Path(data) if data is not None else asked.data
     parts = Path(out) / "parts"
     runs = _chosen(asked.runs, only, grid_path)
-    todo = sorted(
-        (run for run in runs if not (parts / run.run_id).is_dir()), key=cost, reverse=True
-    )
+    todo = [run for run in runs if not (parts / run.run_id).is_dir()]
     parts.mkdir(parents=True, exist_ok=True)
-    samples = 0.0
+    missing, samples = len(todo), list[float]()
     if todo:
         splits = open_splits(folder, test=any(run.test_samples for run in todo))
         check_enough(todo, splits)
-        workers = workers or default_workers()
-        samples = _train_all(todo, splits, parts, workers=workers, quiet=quiet)
+    while todo:
+        seen, held = train_all(todo, splits, parts, workers or default_workers(), console)
+        samples += seen
+        todo = left_over(held, parts, console)
     if not only:
+        remove_trunks(runs, parts)
         merge_parts(out, [run.run_id for run in runs])
-    seconds = time.perf_counter() - started
-    return SweepSummary(Path(out), len(runs), len(todo), samples, seconds)
+    return SweepSummary(
+        out=Path(out),
+        runs=len(runs),
+        trained=len(samples),
+        elsewhere=missing - len(samples),
+        samples=sum(samples),
+        seconds=time.perf_counter() - started,
+    )
 
 
 def prepare_grid(grid_path: str | Path, *, data: str | Path | None = None) -> int:
@@ -125,14 +111,6 @@ def default_workers() -> int:
     return 1 if torch.cuda.is_available() else cores()
 
 
-def cost(run: RunConfig) -> float:
-    """Expected work of a run in FLOP, validation included; sets the order and the time left."""
-    each = forward_flops(run.network, run.particles) + _OVERHEAD * run.particles
-    checks = run.epochs * run.stopping_samples if run.epochs > 1 else 0
-    judged = run.test_samples or run.validation_samples
-    return each * (3 * run.samples + checks + judged)
-
-
 def check_enough(runs: Sequence[RunConfig], data: Splits) -> None:
     """Build the feature tables, and raise `ValueError` where jets are too few."""
     asked = {
@@ -153,89 +131,3 @@ def check_enough(runs: Sequence[RunConfig], data: Splits) -> None:
 
 def _validation_jets(run: RunConfig) -> int:
     return run.stopping_samples + (0 if run.test_samples else run.validation_samples)
-
-
-def merge_parts(out: str | Path, run_ids: Sequence[str]) -> None:
-    """Remake the three merged tables of `out` from the parts of the given runs."""
-    for name in (RUNS_FILE, WORKING_POINTS_FILE, CURVES_FILE):
-        parts = [Path(out) / "parts" / run_id / name for run_id in run_ids]
-        merge_records(Path(out) / name, [part for part in parts if part.is_file()])
-
-
-def _train_all(
-    todo: Sequence[RunConfig], data: Splits, parts: Path, *, workers: int, quiet: bool
-) -> float:
-    """Train the runs on a pool of processes; return the jets seen."""
-    samples, work, done = 0.0, sum(map(cost, todo)), 0.0
-    test = data.test.folder if data.test else None
-    caches = data.train.folder, data.validation.folder, test  # later files change nothing
-    started = time.perf_counter()
-    context = multiprocessing.get_context("spawn")  # fork does not go with torch's threads
-    with (
-        _progress(len(todo), quiet=quiet) as progress,
-        ProcessPoolExecutor(workers, context, initializer=_start_worker) as pool,
-    ):
-        bar = progress.add_task("training", total=len(todo), note="")
-        jobs = {pool.submit(_train_one, run, caches, parts): run for run in todo}
-        for job in as_completed(jobs):
-            try:
-                samples += job.result()
-            except BrokenProcessPool as error:
-                raise RuntimeError(
-                    f"a training process was killed, perhaps for memory; {len(todo)} runs were to "
-                    "do, the finished ones are kept; start again, with fewer workers"
-                ) from error
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
-            done += cost(jobs[job])
-            seconds = time.perf_counter() - started
-            left = seconds * (work - done) / done
-            note = f"{samples / seconds:,.0f} jets/s, {left / 60:.0f} min left"
-            progress.update(bar, advance=1, note=note)
-    return samples
-
-
-def _progress(total: int, *, quiet: bool) -> Progress:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("runs"),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[note]}"),
-    )
-    return Progress(*columns, console=Console(stderr=True), disable=quiet or not total)
-
-
-def _start_worker() -> None:
-    """One thread a process; end with the parent, so that a killed sweep leaves none behind."""
-    torch.set_num_threads(1)
-    end_with_parent()
-
-
-def _train_one(run: RunConfig, caches: tuple[Path, Path, Path | None], parts: Path) -> float:
-    checkpoint = parts / f".{run.run_id}.checkpoint"
-    seen, validation, test = caches
-    splits = Splits(load_cache(seen), load_cache(validation), load_cache(test) if test else None)
-    result = train(run, splits, checkpoint=checkpoint)
-    write_part(parts / run.run_id, result)
-    checkpoint.unlink(missing_ok=True)
-    return result.record.samples
-
-
-def write_part(folder: Path, result: TrainResult) -> None:
-    """Write a run's tables into a folder that appears only when it is complete."""
-    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    tables: dict[str, Sequence[RunRecord | WorkingPoint | CurvePoint]] = {
-        RUNS_FILE: [result.record],
-        WORKING_POINTS_FILE: result.working_points,
-        CURVES_FILE: result.curve,
-    }
-    for name, rows in tables.items():
-        if rows:
-            write_records(partial / name, rows)
-    if not folder.is_dir():
-        partial.rename(folder)
-    shutil.rmtree(partial, ignore_errors=True)

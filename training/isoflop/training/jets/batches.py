@@ -63,7 +63,7 @@ class JetSet:
         the gradient of a batch, can be summed over these parts, and hardly any of it is padding.
         """
         order = np.argsort(-self._spans(rows)[1], kind="stable")
-        return np.array_split(order, -(-len(rows) // size))
+        return np.array_split(order, -(-len(rows) // size)) if len(rows) else []
 
     def mean_particles(self, rows: IntArray) -> float:
         """Mean number of particles a jet after truncation."""
@@ -106,9 +106,12 @@ def balanced_subset(label: npt.NDArray[np.uint8], size: int, *, seed: int) -> In
 
 
 def shuffled_batches(
-    rows: IntArray, size: int, generator: np.random.Generator
+    rows: IntArray, size: int, generator: np.random.Generator, *, most: int | None = None
 ) -> Iterator[IntArray]:
-    """One pass over `rows` in random order, `size` at a time; the last batch may be smaller."""
-    order = generator.permutation(rows)
+    """One pass over `rows` in random order, `size` at a time; the last batch may be smaller.
+
+    Only the first `most` of that order, if given.
+    """
+    order = generator.permutation(rows)[:most]
     for start in range(0, len(order), size):
         yield order[start : start + size]

@@ -12,7 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from isoflop.files import writing
+from isoflop.training.jets.columns import GrowingColumn, open_column
 from isoflop.training.jets.jetclass import JET_COLUMNS, PARTICLE_COLUMNS, Jets
+from isoflop.training.locks import holding
 
 KIN = ("part_deta", "part_dphi", "part_logpt")
 FULL = (
@@ -23,7 +25,7 @@ FULL = (
 )  # fmt: skip
 FEATURE_SETS = {"kin": KIN, "full": FULL}
 
-_CHUNK = 20_000  # jets held in memory while features are computed
+_CHUNK = 500  # jets whose features are computed at once; they stay in the processor's cache
 
 FloatArray = npt.NDArray[np.floating]
 
@@ -35,8 +37,10 @@ def open_features(jets: Jets, features: str) -> npt.NDArray[np.float16]:
     """
     path = jets.folder / f"features_{features}.npy"
     if not path.is_file():
-        _store(path, jets, features)
-    return np.load(path, mmap_mode="r")  # type: ignore[no-any-return]
+        with holding(path.with_suffix(".lock"), wait=True):
+            if not path.is_file():  # another process may have stored them meanwhile
+                _store(path, jets, features)
+    return open_column(path)
 
 
 def compute_features(jets: Jets, features: str, first: int, last: int) -> FloatArray:
@@ -52,8 +56,9 @@ def compute_features(jets: Jets, features: str, first: int, last: int) -> FloatA
     for name in JET_COLUMNS:
         columns[name] = np.repeat(jets.column(name)[first:last], counts)
     named = _named_features(columns)
-    stacked = np.stack([named[name] for name in FEATURE_SETS[features]], axis=1)
-    return np.nan_to_num(stacked, nan=0.0, posinf=0.0, neginf=0.0).astype(np.float32)
+    stacked = np.stack([named[name] for name in FEATURE_SETS[features]], axis=1, dtype=np.float32)
+    stacked[~np.isfinite(stacked)] = 0.0
+    return stacked
 
 
 def _named_features(of: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
@@ -78,11 +83,12 @@ def _named_features(of: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
 
 
 def _store(path: Path, jets: Jets, features: str) -> None:
-    shape = (int(jets.offsets[-1]), len(FEATURE_SETS[features]))
     with writing(path) as temporary:
-        table = np.lib.format.open_memmap(temporary, "w+", np.float16, shape)
-        for first in range(0, len(jets), _CHUNK):
-            last = min(first + _CHUNK, len(jets))
-            particles = slice(jets.offsets[first], jets.offsets[last])
-            table[particles] = compute_features(jets, features, first, last)
-        table.flush()
+        table = GrowingColumn(temporary, "float16", width=len(FEATURE_SETS[features]))
+        try:
+            for first in range(0, len(jets), _CHUNK):
+                last = min(first + _CHUNK, len(jets))
+                table.append(compute_features(jets, features, first, last))
+            table.seal(path)
+        finally:
+            table.close()

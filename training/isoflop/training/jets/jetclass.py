@@ -3,14 +3,14 @@
 One folder a split holds one `.npy` file a column: particle columns flat, shape (particles,), with
 `offsets`, shape (jets + 1,), that bound each jet's particles; jet columns, shape (jets,). The name
 of the folder is a hash of the names, sizes and times of the files behind it, so that a changed
-file gets a new cache. Works on the files of `isoflop simulate` and on JetClass itself
-(arXiv:2202.03772, Zenodo 6619768).
+file gets a new cache; a damaged column is found by its checksum. One process builds it, others
+wait. Works on the files of `isoflop simulate` and on JetClass itself (arXiv:2202.03772, Zenodo
+6619768).
 """
 
 import hashlib
-import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from isoflop.training.jets.columns import GrowingColumn, open_column
 from isoflop.training.jets.layout import JET_DTYPES, LABELS, PARTICLE_DTYPES, SPLIT_INDICES, TREE
+from isoflop.training.locks import holding
 
 try:
     import awkward as ak
@@ -30,11 +32,11 @@ CLASSES = tuple(label.removeprefix("label_") for label in LABELS)
 """Class names in the order of the class index: QCD is 0."""
 
 # Kinematics that the features need; the flags are 0 or 1 and take a byte each.
-JET_COLUMNS = ("jet_pt", "jet_energy")
+JET_COLUMNS = {name: JET_DTYPES[name] for name in ("jet_pt", "jet_energy")}
 PARTICLE_COLUMNS = {
     name: "int8" if dtype == "int32" else dtype for name, dtype in PARTICLE_DTYPES.items()
 }
-_INDEX = ("offsets", "label")
+_FORMAT = 2  # another number makes every cache anew
 _CHUNK = 50_000  # jets held in memory while the cache is built
 
 
@@ -54,7 +56,7 @@ class Jets:
 
     def column(self, name: str) -> npt.NDArray[Any]:
         """A column by its branch name: particle columns flat; momenta in GeV, lengths in mm."""
-        return np.load(self.folder / f"{name}.npy", mmap_mode="r")  # type: ignore[no-any-return]
+        return open_column(self.folder / f"{name}.npy")
 
 
 def open_jets(data: str | Path, split: str) -> Jets:
@@ -66,13 +68,16 @@ def open_jets(data: str | Path, split: str) -> Jets:
     files = split_files(data, split)
     folder = Path(data) / ".cache" / f"{split}-{_key(files)}"
     if not folder.is_dir():
-        _build(folder, files)
+        folder.parent.mkdir(exist_ok=True)
+        with holding(folder.with_suffix(".lock"), wait=True):
+            if not folder.is_dir():  # another process may have built it meanwhile
+                _build(folder, files)
     return load_cache(folder)
 
 
 def load_cache(folder: Path) -> Jets:
     """The jets of a complete cache folder."""
-    offsets, label = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in _INDEX)
+    offsets, label = (open_column(folder / f"{name}.npy") for name in ("offsets", "label"))
     return Jets(folder, offsets, label)
 
 
@@ -94,12 +99,6 @@ def split_files(data: str | Path, split: str) -> list[Path]:
     return sorted(files, key=lambda path: (path.name, str(path)))
 
 
-def read_file(path: str | Path) -> "ak.Array":
-    """All jets of one file with the branches that the cache keeps, as stored."""
-    with _open(Path(path)) as tree:
-        return _arrays(tree, Path(path), 0, tree.num_entries)
-
-
 def _index(path: Path) -> int | None:
     number = path.stem.rpartition("_")[2]
     return int(number) if number.isdigit() else None
@@ -107,7 +106,7 @@ def _index(path: Path) -> int | None:
 
 def _key(files: Sequence[Path]) -> str:
     stats = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
-    return hashlib.sha256(repr(stats).encode()).hexdigest()[:12]
+    return hashlib.sha256(repr((_FORMAT, stats)).encode()).hexdigest()[:12]
 
 
 def _open(path: Path) -> Any:
@@ -143,68 +142,64 @@ def _unreadable(path: Path, error: Exception) -> str:
 
 def _build(folder: Path, files: Sequence[Path]) -> None:
     """Fill the cache under a temporary name, then rename it: a killed build leaves no cache."""
-    counts = np.concatenate([_particles_per_jet(path) for path in files])
-    offsets = np.concatenate([[0], np.cumsum(counts)])
-    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
-    partial.mkdir(parents=True)
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    dtypes = {**PARTICLE_COLUMNS, **JET_COLUMNS, "offsets": "int64", "label": "uint8"}
+    columns: dict[str, GrowingColumn] = {}
     try:
-        np.save(partial / "offsets.npy", offsets)
-        _fill(partial, files, offsets)
-        if not folder.is_dir():  # another process may have built the same cache meanwhile
-            partial.rename(folder)
+        for name, dtype in dtypes.items():
+            columns[name] = GrowingColumn(partial / f"{name}.npy", dtype)
+        columns["offsets"].append(np.zeros(1))
+        particles = 0
+        for path in files:
+            particles = _append_file(columns, path, particles)
+        for column in columns.values():
+            column.seal()
+        partial.rename(folder)
     finally:
+        for column in columns.values():
+            column.close()
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _particles_per_jet(path: Path) -> npt.NDArray[np.int64]:
+def _append_file(columns: Mapping[str, GrowingColumn], path: Path, particles: int) -> int:
+    """Append the jets of a file behind the `particles` there are; how many there are then."""
     with _open(path) as tree:
-        try:
-            counts = ak.num(tree["part_px"].array(), axis=1).to_numpy().astype(np.int64)
-        except (OSError, ValueError, EOFError, uproot.DeserializationError) as error:
-            raise OSError(_unreadable(path, error)) from error
+        for start in range(0, tree.num_entries, _CHUNK):
+            chunk = _arrays(tree, path, start, min(start + _CHUNK, tree.num_entries))
+            counts = _particles_per_jet(chunk, path)
+            ends = particles + np.cumsum(counts)
+            columns["offsets"].append(ends)
+            columns["label"].append(_class_index(chunk, path))
+            for name in JET_COLUMNS:
+                columns[name].append(chunk[name].to_numpy())
+            flat = {name: ak.flatten(chunk[name]).to_numpy() for name in PARTICLE_COLUMNS}
+            order = _falling_pt(flat["part_px"], flat["part_py"], counts)
+            for name, values in flat.items():
+                columns[name].append(values if order is None else values[order])
+            particles = int(ends[-1])
+    return particles
+
+
+def _particles_per_jet(chunk: "ak.Array", path: Path) -> npt.NDArray[np.int64]:
+    counts: npt.NDArray[np.int64] = ak.num(chunk["part_px"], axis=1).to_numpy()
     empty = int((counts == 0).sum())
     if empty:
         raise ValueError(f"{path}: {empty} jet(s) hold no particle; leave them out of the file")
-    return counts  # type: ignore[no-any-return]
+    return counts
 
 
-def _fill(folder: Path, files: Sequence[Path], offsets: npt.NDArray[np.int64]) -> None:
-    jets, particles = len(offsets) - 1, int(offsets[-1])
-    columns = {
-        name: np.lib.format.open_memmap(folder / f"{name}.npy", "w+", dtype, (size,))
-        for size, dtypes in (
-            (particles, PARTICLE_COLUMNS),
-            (jets, {"label": "uint8", **{name: JET_DTYPES[name] for name in JET_COLUMNS}}),
-        )
-        for name, dtype in dtypes.items()
-    }
-    first = 0
-    for path in files:
-        with _open(path) as tree:
-            for start in range(0, tree.num_entries, _CHUNK):
-                stop = min(start + _CHUNK, tree.num_entries)
-                _put(columns, _arrays(tree, path, start, stop), path, first, offsets)
-                first += stop - start
-    for column in columns.values():
-        column.flush()
-
-
-def _put(
-    columns: dict[str, Any],
-    chunk: "ak.Array",
-    path: Path,
-    first: int,
-    offsets: npt.NDArray[np.int64],
-) -> None:
-    """Write a chunk's jets at jet number `first`, each jet's particles by falling pT."""
-    jets = slice(first, first + len(chunk))
-    columns["label"][jets] = _class_index(chunk, path)
-    for name in JET_COLUMNS:
-        columns[name][jets] = chunk[name].to_numpy()
-    order = ak.argsort(chunk["part_px"] ** 2 + chunk["part_py"] ** 2, ascending=False, stable=True)
-    particles = slice(offsets[jets.start], offsets[jets.stop])
-    for name in PARTICLE_COLUMNS:
-        columns[name][particles] = ak.flatten(chunk[name][order]).to_numpy()
+def _falling_pt(
+    px: npt.NDArray[np.float32], py: npt.NDArray[np.float32], counts: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int64] | None:
+    """The order of the particles by falling pT within each jet; None where they are in it."""
+    pt_squared = px**2 + py**2
+    rises = pt_squared[1:] > pt_squared[:-1]
+    rises[np.cumsum(counts)[:-1] - 1] = False  # from one jet to the next
+    if not rises.any():
+        return None
+    return np.lexsort((-pt_squared, np.repeat(np.arange(len(counts)), counts)))
 
 
 def _class_index(chunk: "ak.Array", path: Path) -> npt.NDArray[np.uint8]:
