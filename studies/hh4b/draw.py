@@ -13,7 +13,6 @@ import pandas as pd
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FormatStrFormatter, NullFormatter
 
 from isoflop.files import writing
 from isoflop.forecast.allocate import best_plans
@@ -32,8 +31,6 @@ SCENARIOS = {
 }
 GROUP = "full-128"
 """Inputs of the tagger: all features of up to 128 particles."""
-OTHER_REJECTION = 10.0
-"""QCD rejection of the other working point that the runs have; the scenarios' is 100."""
 BUDGETS = (1e13, 1e14, 1e15, 1e16, 1e17, 1e18)
 """Budgets of the table [FLOP]."""
 QUOTED = 1e15
@@ -69,12 +66,12 @@ def main(path: str) -> None:
 
 
 def tables(posterior: xr.DataTree) -> Iterator[pd.DataFrame]:
-    """Scenarios by budget; then at one: exact r₁, the other rejection, a perfect tagger."""
+    """Scenarios by budget; then at one: exact r₁ and a perfect tagger."""
     for name, scenario in SCENARIOS.items():
-        yield worth(posterior, name, BUDGETS, scenario)
+        end = group_draws(posterior, GROUP).largest_flops
+        yield worth(posterior, name, [end, *BUDGETS], scenario)
         for share in SHARES:
             yield worth(posterior, name, [QUOTED], with_share(name, share))
-        yield worth(posterior, name, [QUOTED], replace(scenario, rejection=OTHER_REJECTION))
         yield perfect(posterior, name)
 
 
@@ -104,7 +101,6 @@ def worth(
         parts.append(part)
     whole = pd.concat(parts, ignore_index=True)
     whole.insert(0, "r1", scenario.r1.text if scenario.r1 else "")
-    whole.insert(0, "rejection", scenario.rejection)
     whole.insert(0, "scenario", name)
     each = len(values)
     whole["params"], whole["samples"] = np.tile(params, each), np.tile(samples, each)
@@ -151,16 +147,16 @@ def figure(curves: pd.DataFrame, against_share: pd.DataFrame, table: pd.DataFram
     panels[3].set_ylabel("$Z_2/Z_1$ at $10^{15}$ FLOP")
     for share in SHARES:
         panels[3].axvline(share, color="0.5", lw=0.8, ls="--", zorder=0)
-    ceilings = table[table["budget_flops"].isna() & (table["quantity"] == RATIO)]
-    for _, row in ceilings.iterrows():
-        colour = COLOURS[row["scenario"]]
-        panels[1].axhline(row["median"], color=colour, lw=1.0, ls="--")
-        panels[1].annotate("a perfect tagger", (curves["budget_flops"].max(), row["median"]),
-                           color=colour, fontsize=8, ha="right", va="bottom")  # fmt: skip
-    for ax in panels[1:3]:
-        ax.set_yscale("log")
-        ax.yaxis.set_major_formatter(FormatStrFormatter("%g"))
-        ax.yaxis.set_minor_formatter(NullFormatter())
+    ceilings = table[table["budget_flops"].isna()]
+    for ax, quantity in zip(panels[1:3], NAMES[1:], strict=True):
+        for _, row in ceilings[ceilings["quantity"] == quantity].iterrows():
+            label = f"perfect tagger, {LABELS[row['scenario']]}"
+            style = {"color": COLOURS[row["scenario"]], "lw": 1.0, "ls": (0, (5, 2))}
+            ax.axhline(row["median"], label=label, **style)
+        ax.axhline(1.0, color="black", lw=0.8)
+    handles, names = panels[1].get_legend_handles_labels()
+    panels[1].legend(handles[2:], names[2:], fontsize=8, frameon=False, loc="upper left")
+    panels[1].set_ylim(top=1.15 * panels[1].get_ylim()[1])
     panels[0].legend(fontsize=9, frameon=False, loc="lower right")
     return whole
 
@@ -168,9 +164,12 @@ def figure(curves: pd.DataFrame, against_share: pd.DataFrame, table: pd.DataFram
 def band_axes(ax: Axes, rows: pd.DataFrame, x: str, name: str) -> None:
     """Median, 68 and 95 % of one scenario."""
     colour = COLOURS[name]
-    ax.fill_between(rows[x], rows["low_95"], rows["high_95"], color=colour, alpha=0.12, lw=0)
+    for edge in ("low_95", "high_95"):
+        ax.plot(rows[x], rows[edge], color=colour, lw=0.8, ls=":")
     ax.fill_between(rows[x], rows["low_68"], rows["high_68"], color=colour, alpha=0.25, lw=0)
-    ax.plot(rows[x], rows["median"], color=colour, lw=1.5, label=f"{LABELS[name]}; 68, 95 %")
+    ax.plot(
+        rows[x], rows["median"], color=colour, lw=1.5, label=f"{LABELS[name]}; band 68 %, dots 95 %"
+    )
     ax.set_xscale("log")
 
 

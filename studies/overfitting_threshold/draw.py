@@ -37,7 +37,7 @@ CUT = f"first {ENOUGH_PASSES} passes"
 
 
 def main(records: str) -> None:
-    """Fit all runs, a group that has both labels alone, and curves cut short; write JSON and PNG."""
+    """Fit all runs, a group with both labels alone, and curves cut short; write JSON and PNG."""
     table, curves = read_records(records), read_curves(records)
     runs = label_runs(table, curves)
     found = fit_threshold(runs)
