@@ -1,0 +1,129 @@
+"""Label the repeated runs, sample the threshold, write its numbers and its figure.
+
+python studies/overfitting_threshold/draw.py studies/jets/records
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from isoflop.files import writing
+from isoflop.forecast.figures import save_figure
+from isoflop.forecast.threshold_figure import BAND, OVER, UNDER, threshold_axes
+from isoflop.inference.threshold import (
+    ENOUGH_PASSES,
+    EXPONENT,
+    PUBLISHED_EXPONENT,
+    RULE,
+    Threshold,
+    fit_threshold,
+    judge_threshold,
+    label_runs,
+    threshold_band,
+    threshold_table,
+)
+from isoflop.training.records import read_curves, read_records
+
+HERE = Path(__file__).parent
+NAME = "overfitting_threshold"
+CUT = f"first {ENOUGH_PASSES} passes"
+"""Name of the fit to curves cut short."""
+
+
+def main(records: str) -> None:
+    """Fit all runs, a group with both labels alone, and curves cut short; write JSON and PNG."""
+    table, curves = read_records(records), read_curves(records)
+    runs = label_runs(table, curves)
+    found = fit_threshold(runs)
+    alone = {
+        group: fit_threshold(runs[runs["group"] == group])
+        for group in found.groups
+        if group not in found.one_sided
+    }
+    # Only small U was trained for more passes: cut short, all curves are judged over as many.
+    passes = curves.dropna(subset="loss").sort_values("samples", kind="stable")
+    short = passes[passes.groupby("run_id").cumcount() < ENOUGH_PASSES]
+    alone[CUT] = fit_threshold(label_runs(table, short))
+    with writing(HERE / f"{NAME}.json") as temporary:
+        temporary.write_text(json.dumps(numbers(found, alone), indent=1) + "\n", encoding="utf-8")
+    save_figure(figure(found, threshold_band(found), alone[CUT]), HERE / f"{NAME}.png")
+
+
+def numbers(found: Threshold, alone: dict[str, Threshold]) -> dict[str, Any]:
+    """Everything that the page quotes, and every run with its label."""
+    table = threshold_table(found)
+    verdict = judge_threshold(found, table)
+    labels = found.runs.groupby(["group", "label"]).size().unstack(fill_value=0)
+    return {
+        "verdict": {"ok": verdict.ok, "reasons": verdict.reasons},
+        "rule": RULE,
+        "counts": found.counts,
+        "counts_by_group": json.loads(labels.to_json(orient="index")),
+        "one_sided_groups": found.one_sided,
+        "range": {
+            name: [float(found.runs[name].min()), float(found.runs[name].max())]
+            for name in ("params", "unique_samples", "passes")
+        },
+        "unique_samples_of_N_thr": found.centre,
+        "parameters": json.loads(table.to_json(orient="index", double_precision=6)),
+        "published_exponent": PUBLISHED_EXPONENT,
+        "share_of_posterior_below_published": float((found.exponent < PUBLISHED_EXPONENT).mean()),
+        "exponent_otherwise": {
+            group: json.loads(threshold_table(one).loc["x"].to_json(double_precision=6))
+            for group, one in alone.items()
+        },
+        "counts_cut_short": alone[CUT].counts,
+        "divergent": found.divergent,
+        "runs": json.loads(found.runs.to_json(orient="records")),
+    }
+
+
+def figure(found: Threshold, band: pd.DataFrame, cut: Threshold) -> Figure:
+    """A panel for each group, and the posterior of the exponent."""
+    count = len(found.groups)
+    whole = Figure(figsize=(3.1 * (count + 1), 3.9), layout="constrained")
+    panels = whole.subplots(1, count + 1)
+    handles = {}
+    shown = found.runs[found.runs["group"].isin(found.groups)]["params"]
+    for ax, group in zip(panels, found.groups, strict=False):
+        own = found.runs[found.runs["group"] == group]
+        threshold_axes(ax, own, band[band["group"] == group])
+        ax.set_ylim(shown.min() / 3, shown.max() * 3)
+        side = found.one_sided.get(group)
+        ax.set_title(f"{group}, all {side}" if side else group, fontsize=10)
+        handles |= {
+            text: handle for handle, text in zip(*ax.get_legend_handles_labels(), strict=True)
+        }
+    panels[0].set_ylabel("parameters $N$")
+    whole.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=6, fontsize=8)
+    exponent_axes(panels[-1], found.exponent.ravel(), cut.exponent.ravel())
+    return whole
+
+
+def exponent_axes(ax: Axes, draws: np.ndarray, cut: np.ndarray) -> None:
+    """The posterior of x with its 68 % interval, that of cut curves, prior and published value."""
+    edges = np.linspace(-0.75, 1.75, 61)
+    ax.hist(draws, bins=edges, density=True, color=BAND, alpha=0.35, label="posterior")
+    low, high = np.quantile(draws, (0.16, 0.84))
+    ax.axvspan(low, high, color=BAND, alpha=0.15, lw=0, label="68 %")
+    style = {"density": True, "histtype": "step", "color": UNDER, "lw": 1.2}
+    ax.hist(cut, bins=edges, label=CUT, **style)
+    prior = np.exp(-0.5 * ((edges - EXPONENT.location) / EXPONENT.scale) ** 2)
+    prior /= EXPONENT.scale * np.sqrt(2.0 * np.pi)
+    ax.plot(edges, prior, color="black", lw=1.0, ls=":", label="prior")
+    ax.axvline(PUBLISHED_EXPONENT, color=OVER, lw=1.6, label="2602.15781")
+    ax.set_xlabel("exponent $x$ in $N_{thr} \\propto U^x$")
+    ax.set_ylabel("density")
+    ax.set_ylim(0.0, 1.5 * ax.get_ylim()[1])
+    ax.legend(fontsize=8, frameon=False, loc="upper left", ncols=2)
+    ax.set_title("all groups", fontsize=10)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
