@@ -1,4 +1,4 @@
-# Two commands: `make demo` shows a forecast, `make test` checks everything.
+# `make demo` shows a forecast, `make studies` remakes every study, `make test` checks everything.
 # Each makes its own virtual environment; PYTHON and VENV may be given.
 PYTHON ?= python3
 VENV ?= .venv
@@ -8,7 +8,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 RECORDS := studies/jets/records
 DEMO := demo
 
-.PHONY: demo test lint types format docs clean
+.PHONY: demo studies test lint types format docs clean
 
 # The base package only: no torch, no event generator.
 $(VENV)/.base: pyproject.toml constraints.txt
@@ -36,6 +36,13 @@ demo: $(VENV)/.base
 	$(BIN)/isoflop design $(DEMO)/posterior.nc --budget 1e15 --spend 1e13 --runs 3 --group full-128
 	$(BIN)/isoflop report $(DEMO)/posterior.nc -o $(DEMO)/report.html \
 		--scenario scenarios/hh4b.toml --costs costs/cpu.toml
+
+# Every study's figures and numbers from the committed records and public laws, one fit for all of
+# them. The jets, the runs and the refits of simulated tables are not remade: they take hours.
+studies: $(VENV)/.all
+	$(BIN)/snakemake -s studies/Snakefile --cores 2 --forceall --quiet
+	PATH=$(abspath $(BIN)):$$PATH $(BIN)/snakemake -s studies/budget/Snakefile --cores 2 --forceall --quiet
+	PATH=$(abspath $(BIN)):$$PATH $(BIN)/snakemake -s studies/ladder/Snakefile --cores 2 --forceall --quiet
 
 test: $(VENV)/.all
 	$(BIN)/python -m pytest
