@@ -1,0 +1,47 @@
+"""The page on the inputs quotes its table."""
+
+import pytest
+from tests.studies.quoting import Row, cell, page_of, rows_of
+
+FORMS = {"loss_inf": ".2f", "beta": ".2f", "gamma_beta": ".2f"}
+POINTS = (16_000.0, 64_000.0, 200_000.0)
+
+
+@pytest.fixture(scope="module")
+def rows() -> dict[tuple[str, str, float], Row]:
+    return rows_of("inputs")
+
+
+def test_the_page_quotes_each_input_set(rows: dict[tuple[str, str, float], Row]) -> None:
+    page = page_of("inputs")
+    groups = [group for group, quantity, _ in rows if quantity == "loss_inf"]
+    for group in groups:
+        cells = [cell(rows[group, quantity, 0.0], form) for quantity, form in FORMS.items()]
+        assert f"| `{group}` | {' | '.join(cells)} |" in page
+
+
+def test_the_page_quotes_every_difference(rows: dict[tuple[str, str, float], Row]) -> None:
+    page = page_of("inputs")
+    for pair, quantity, _ in rows:
+        if quantity == "loss_inf_difference":
+            row = rows[pair, quantity, 0.0]
+            text = f"| {cell(row, '.2f')} | {row['share_positive']:.2f} |"
+            assert f"| {pair.replace(' - ', ' − ')} {text}" in page
+
+
+def test_the_page_quotes_the_ratios_of_jets(rows: dict[tuple[str, str, float], Row]) -> None:
+    page = page_of("inputs")
+    pairs = dict.fromkeys(pair for pair, quantity, _ in rows if quantity == "jets_ratio")
+    for pair in pairs:
+        cells = [cell(rows[pair, "jets_ratio", at], ".1f") for at in POINTS]
+        assert f"| {pair} | {' | '.join(cells)} |" in page
+
+
+def test_the_answer_quotes_the_scale_of_beta(rows: dict[tuple[str, str, float], Row]) -> None:
+    page = page_of("inputs")
+    row = rows["all", "tau_beta", 0.0]
+    assert cell(row, ".2f") in page
+    assert f"{row['share_below_common']:.2f}" in page
+    prior = rows["all", "tau_beta_prior", 0.0]
+    assert cell(prior, ".2f") in page
+    assert f"{prior['share_below_common']:.2f}" in page

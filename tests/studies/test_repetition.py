@@ -1,0 +1,95 @@
+"""The page on repetition quotes its table, and its price is that of a search over plans."""
+
+import importlib.util
+from types import ModuleType
+
+import numpy as np
+import pytest
+from tests.forecast.conftest import make_posterior
+from tests.studies.quoting import STUDIES, Row, cell, page_of, rows_of
+
+from isoflop.forecast.allocate import capped, optimal
+from isoflop.forecast.predict import Draws, group_draws
+from isoflop.inference import laws
+
+LINES = {
+    ("omega", 0.0): ".1f",
+    ("gain_of_passes", 4.0): ".2f",
+    ("gain_of_passes", 16.0): ".1f",
+    ("jets_at_compute", 10.0): ".1f",
+    ("jets_at_compute", 100.0): ".1f",
+    ("price_of_jets", 3.0): ".2f",
+    ("price_at_compute", 10.0): ".2f",
+    ("price_at_compute", 100.0): ".1f",
+}
+
+
+@pytest.fixture(scope="module")
+def rows() -> dict[tuple[str, str, float], Row]:
+    return rows_of("repetition")
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("draw", STUDIES / "repetition" / "draw.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_page_quotes_the_table(rows: dict[tuple[str, str, float], Row]) -> None:
+    page = page_of("repetition")
+    repeated = {group: row["repeated_runs"] for (group, *_), row in rows.items()}
+    informed = [group for group, count in repeated.items() if count > 0]
+    for (quantity, at), form in LINES.items():
+        cells = [cell(rows[group, quantity, at], form) for group in informed]
+        assert f"| {' | '.join(cells)} |" in page, quantity
+    assert f"| {' | '.join(str(repeated[group]) for group in informed)} |" in page
+
+
+def test_the_answer_quotes_the_group_of_the_figure(
+    rows: dict[tuple[str, str, float], Row],
+) -> None:
+    answer = page_of("repetition").split("**Answer.**")[1].split("![")[0]
+    for key in (("omega", 0.0), ("jets_at_compute", 10.0), ("price_at_compute", 10.0)):
+        assert cell(rows["full-10", *key], LINES[key]) in answer
+    assert cell(rows["full-10", "compute_at_price", 10.0], ".0f") in answer
+
+
+def test_price_and_worth_are_those_of_the_best_plans(script: ModuleType) -> None:
+    draws = group_draws(make_posterior(draws=5), "all")
+    jets, ratio = 2e4, np.array([4.0, 40.0])
+    for i in range(len(draws.alpha)):
+        one = at_draw(draws, i)
+        flops = single_pass_flops(one, jets)
+        more, price = script.reached(one, ratio)
+        best = capped(one, ratio * flops, unique_cap=jets)
+        level = log_u(one, best.params, best.unique_samples, best.epochs)
+        single = optimal(one, ratio * flops / price)
+        assert log_u(one, single.params, single.samples) == pytest.approx(level, abs=1e-6)
+        assert single.samples == pytest.approx(more * jets, rel=1e-6)
+
+
+def at_draw(draws: Draws, index: int) -> Draws:
+    arrays = {k: v[[index]] for k, v in vars(draws).items() if isinstance(v, np.ndarray)}
+    return Draws(**(vars(draws) | arrays))
+
+
+def single_pass_flops(draws: Draws, jets: float) -> float:
+    """Compute whose best single pass sees `jets`, by bisection in log C."""
+    low, high = 0.0, 100.0
+    for _ in range(200):
+        middle = (low + high) / 2.0
+        seen = float(optimal(draws, np.exp(middle)).samples[0, 0])
+        low, high = (middle, high) if seen < jets else (low, middle)
+    return float(np.exp(low))
+
+
+def log_u(
+    draws: Draws, params: np.ndarray, unique: np.ndarray, epochs: np.ndarray | float = 1.0
+) -> np.ndarray:
+    """log(A N^−α + B D_eff^−β)."""
+    terms = draws.columns("log_A", "log_B", "alpha", "beta")
+    effective = laws.effective_samples(unique, epochs, draws.omega[:, None])
+    return np.asarray(laws.log_reducible(params, effective, **terms))
