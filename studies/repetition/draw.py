@@ -87,9 +87,10 @@ def reached(draws: Draws, ratio: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def compute_at(draws: Draws, price: float) -> np.ndarray:
-    """Ratio of compute at which the price reaches `price`, shape (draws,)."""
-    ratio = np.geomspace(1.0, 1e5, 300)
-    return np.asarray(ratio[np.argmax(reached(draws, ratio)[1] >= price, axis=1)])
+    """Ratio of compute at which the price reaches `price`, shape (draws,); infinite if it is far."""
+    ratio = np.geomspace(1.0, 1e7, 500)
+    dear = reached(draws, ratio)[1] >= price
+    return np.where(dear.any(axis=1), ratio[np.argmax(dear, axis=1)], np.inf)
 
 
 def dearest_repeat(draws: Draws, runs: pd.DataFrame) -> float:

@@ -25,7 +25,7 @@ def test_the_page_quotes_every_difference(rows: dict[tuple[str, str, float], Row
     for pair, quantity, _ in rows:
         if quantity == "loss_inf_difference":
             row = rows[pair, quantity, 0.0]
-            text = f"| {cell(row, '.2f')} | {row['share_positive']:.2f} |"
+            text = f"| {cell(row, '.2f')} | {row['share_positive']:.3f} |"
             assert f"| {pair.replace(' - ', ' − ')} {text}" in page
 
 
