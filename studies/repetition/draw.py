@@ -87,7 +87,7 @@ def reached(draws: Draws, ratio: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def compute_at(draws: Draws, price: float) -> np.ndarray:
-    """Ratio of compute at which the price reaches `price`, shape (draws,); infinite if it is far."""
+    """Ratio of compute at which the price reaches `price`, shape (draws,); inf if far."""
     ratio = np.geomspace(1.0, 1e7, 500)
     dear = reached(draws, ratio)[1] >= price
     return np.where(dear.any(axis=1), ratio[np.argmax(dear, axis=1)], np.inf)
