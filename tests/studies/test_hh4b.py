@@ -9,7 +9,8 @@ import pytest
 from isoflop.forecast.significance import significance_ratio
 
 STUDY = Path(__file__).parents[2] / "studies" / "hh4b"
-Rows = dict[tuple[str, str, str, str], dict[str, Any]]
+Row = dict[Any, Any]
+Rows = dict[tuple[str, str, str, str], Row]
 NAMES = ("hh4b", "hh4b_boosted")
 BUDGETS = ("end", "1e+13", "1e+14", "1e+15", "1e+16", "1e+18")
 
@@ -17,13 +18,13 @@ BUDGETS = ("end", "1e+13", "1e+14", "1e+15", "1e+16", "1e+18")
 def rows(table: pd.DataFrame) -> Rows:
     """Rows by scenario, r₁, budget and quantity; the perfect tagger has the budget `perfect`."""
     end = table["budget_flops"].min()
-    found = {}
+    found: Rows = {}
     for row in table.to_dict("records"):
         flops = row["budget_flops"]
         budget = "perfect" if pd.isna(flops) else "end" if flops == end else f"{flops:.0e}"
         share = str(row["r1"])
         share = share if "x" in share else f"{float(share):g}"
-        found[row["scenario"], share, budget, row["quantity"]] = dict(row)
+        found[row["scenario"], share, budget, row["quantity"]] = row
     return found
 
 
@@ -32,7 +33,7 @@ def table() -> Rows:
     return rows(pd.read_csv(STUDY / "hh4b.csv"))
 
 
-def band(row: dict[str, Any]) -> str:
+def band(row: Row) -> str:
     return f"{row['median']:.2f} ({row['low_68']:.2f}–{row['high_68']:.2f})"
 
 

@@ -10,12 +10,13 @@ import pytest
 from isoflop.forecast.rejection_curves import PART_REJECTIONS
 
 STUDY = Path(__file__).parents[2] / "studies" / "rejection"
-Rows = dict[str, dict[str, Any]]
+Row = dict[Any, Any]
+Rows = dict[str, Row]
 
 
 def rows(table: pd.DataFrame) -> Rows:
     """The table's rows by signal."""
-    return {str(row["signal"]): dict(row) for row in table.to_dict("records")}
+    return {str(row["signal"]): row for row in table.to_dict("records")}
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,7 @@ def size(value: float) -> str:
     return f"{value:.2g}" if value < 10 else f"{float(f'{value:.2g}'):.0f}"
 
 
-def band(row: dict[str, Any], name: str) -> str:
+def band(row: Row, name: str) -> str:
     middle, low, high = (size(row[f"{name}_{q}"]) for q in ("median", "low_68", "high_68"))
     return f"{middle} ({low}–{high})"
 
