@@ -53,7 +53,11 @@ def test_simulated_jets_become_a_forecast(tmp_path: Path) -> None:
     _isoflop("train", "grid.toml", "-o", "runs", "-q", folder=tmp_path)
     records = read_records(tmp_path / "runs")
     assert records.groupby("group").size().to_dict() == {"full-10": 11, "kin-10": 9}
-    assert records["loss"].between(1.0, 3.5).all()
+    # Some of these tiny runs never beat guessing, which makes them diverged: no loss, still a row.
+    learned = records["status"] != "diverged"
+    assert learned.mean() > 0.6
+    assert records.loc[learned, "loss"].between(1.0, 2.5).all()
+    assert records.loc[~learned, "loss"].isna().all()
     points = read_working_points(tmp_path / "runs")
     assert (points["n_background_passed"] <= points["n_background"]).all()
     again = json.loads(_isoflop("train", "grid.toml", "-o", "runs", "--json", "-", folder=tmp_path))
