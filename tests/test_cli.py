@@ -2,13 +2,12 @@
 
 import json
 import re
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.command import run
 
-from isoflop import cli
 from isoflop.inference.simulate import simulate_runs
 
 THETA = {"loss_inf": 0.80, "log_A": 3.0, "log_B": 3.4, "alpha": 0.45, "beta": 0.35, "omega": 6.0}
@@ -17,18 +16,6 @@ COMMANDS = (
     *("simulate", "train", "fit", "check", "forecast", "design", "report", "backtest"),
     *("threshold", "significance"),
 )
-
-
-def run(*words: str) -> int:
-    """Exit code of `isoflop words…`, in this process."""
-    before, sys.argv = sys.argv, ["isoflop", *words]
-    try:
-        cli.main()
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    finally:
-        sys.argv = before
-    return 0
 
 
 @pytest.fixture(scope="module")

@@ -2,30 +2,17 @@
 
 import json
 import re
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.command import run
 
-from isoflop import cli
 from isoflop.inference.simulate import simulate_runs
 
 THETA = {"loss_inf": 0.80, "log_A": 3.0, "log_B": 3.4, "alpha": 0.45, "beta": 0.35, "omega": 6.0}
 CELLS = [(n, u, 1.0) for n in np.geomspace(1e3, 3e5, 5) for u in np.geomspace(2e3, 4e5, 5)]
 COSTS = Path(__file__).parents[1] / "costs"
-
-
-def run(*words: str) -> int:
-    """Exit code of `isoflop words…`, in this process."""
-    before, sys.argv = sys.argv, ["isoflop", *words]
-    try:
-        cli.main()
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    finally:
-        sys.argv = before
-    return 0
 
 
 @pytest.fixture(scope="module")

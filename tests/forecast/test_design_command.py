@@ -1,29 +1,16 @@
 """`isoflop design` as its user meets it: what it writes, and one line for each mistake."""
 
 import json
-import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import xarray as xr
+from tests.command import run
 
-from isoflop import cli
 from isoflop.inference.posterior import save
 
 WORDS = ("--budget", "6e16", "--spend", "2e14", "--group", "all")
-
-
-def run(*words: str) -> int:
-    """Exit code of `isoflop design words…`, in this process."""
-    before, sys.argv = sys.argv, ["isoflop", "design", *words]
-    try:
-        cli.main()
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    finally:
-        sys.argv = before
-    return 0
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +25,7 @@ def test_the_runs_come_as_table_json_manifest_and_figure(
 ) -> None:
     files = [tmp_path / name for name in ("d.json", "d.csv", "d.png")]
     options = zip(("--json", "--csv", "--figure"), map(str, files), strict=True)
-    assert run(str(path), *WORDS, *(word for option in options for word in option)) == 0
+    assert run("design", str(path), *WORDS, *(word for option in options for word in option)) == 0
     out = capsys.readouterr().out
     assert "the loss of all at C = 6.00e16 FLOP, 3.0 decades beyond its runs" in out
     assert "(linearised)" in out and "which no run removes" in out
@@ -56,8 +43,8 @@ def test_the_manifest_is_read_back_as_candidates(
     path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     manifest = str(tmp_path / "d.csv")
-    assert run(str(path), *WORDS, "--csv", manifest, "-q") == 0
-    assert run(str(path), *WORDS, "--candidates", manifest, "--json", "-") == 0
+    assert run("design", str(path), *WORDS, "--csv", manifest, "-q") == 0
+    assert run("design", str(path), *WORDS, "--candidates", manifest, "--json", "-") == 0
     again = json.loads(capsys.readouterr().out)["runs"]
     assert {row["params"] for row in again} <= set(pd.read_csv(manifest)["params"])
 
@@ -78,12 +65,14 @@ def test_a_training_grid_gives_the_runs_and_takes_the_chosen_ones(
     grid, out = tmp_path / "grid.toml", tmp_path / "next.toml"
     grid.write_text(GRID.replace("full", "kin"))
     words = [str(path), "--budget", "6e16", "--spend", "1e10", "-q", "--group", "all"]
-    assert run(*words, "--candidates", str(grid), "--grid", str(out)) == 2  # kin-10 is no group
+    assert (
+        run("design", *words, "--candidates", str(grid), "--grid", str(out)) == 2
+    )  # kin-10 is no group
     named = xr.open_datatree(path, engine="h5netcdf").load()
     renamed = path.with_name("renamed.nc")
     save(_with_group(named, "kin-10"), renamed)
     words[0], words[-1] = str(renamed), "kin-10"
-    assert run(*words, "--candidates", str(grid), "--grid", str(out)) == 0
+    assert run("design", *words, "--candidates", str(grid), "--grid", str(out)) == 0
     asked, chosen = config.grid(grid), config.grid(out)
     assert chosen.data == asked.data and len(chosen.runs) >= 1
     sizes = {(run.width, run.unique_samples) for run in asked.runs}
@@ -153,7 +142,7 @@ def test_a_mistake_ends_in_one_line_and_exit_code_2(
     for name, text in tables.items():
         path.with_name(f"{name}.csv").write_text(text)
     files = {name: path.with_name(f"{name}.csv") for name in tables}
-    code = run(str(path), *[word.format(**files) for word in words])
+    code = run("design", str(path), *[word.format(**files) for word in words])
     captured = capsys.readouterr()
     assert code == 2
     assert message in captured.err

@@ -1,15 +1,14 @@
 """What a loss is worth: rejections, b-efficiency and significance from known links."""
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
 from scipy.special import expit, logit
+from tests.command import run
 
-from isoflop import cli
 from isoflop.forecast.outcomes import (
     missing_link,
     outcome_draws,
@@ -268,31 +267,20 @@ def test_a_rejection_with_none_passed_is_drawn_as_a_limit(posterior: xr.DataTree
     figure.canvas.draw()
 
 
-def _run(*words: str) -> int:
-    before, sys.argv = sys.argv, ["isoflop", *words]
-    try:
-        cli.main()
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    finally:
-        sys.argv = before
-    return 0
-
-
 def test_the_command_line_forecasts_the_physics(
     posterior: xr.DataTree, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "posterior.nc"
     save(_linked(posterior, scatter=0.2), path)
     words = ["--budget", "1e15", "--group", "all", "--scenario", str(SCENARIOS / "hh4b.toml")]
-    assert _run("forecast", str(path), *words, "--json", "-", "--quiet") == 0
+    assert run("forecast", str(path), *words, "--json", "-", "--quiet") == 0
     rows = json.loads(capsys.readouterr().out)["rows"]
     assert {row["quantity"] for row in rows} >= {
         "rejection:Hbb", "rejection:Tbl", "efficiency:b", "significance_ratio",
         "luminosity_equivalent",
     }  # fmt: skip
     figure = tmp_path / "rejection.png"
-    assert _run("forecast", str(path), *words, "--rejection-figure", str(figure)) == 0
+    assert run("forecast", str(path), *words, "--rejection-figure", str(figure)) == 0
     shown = capsys.readouterr().out
     for text in ("R of Hbb at 0.5", "R of Tbl at 0.995", "significance, ratio", "luminosity, ra"):
         assert text in shown
@@ -305,7 +293,7 @@ def test_a_posterior_without_fixed_rejections_still_forecasts_the_rest(
     path = tmp_path / "posterior.nc"
     save(_linked(posterior, efficiency=False), path)
     words = ["--budget", "1e15", "--scenario", str(SCENARIOS / "hh4b.toml")]
-    assert _run("forecast", str(path), *words) == 0
+    assert run("forecast", str(path), *words) == 0
     shown = capsys.readouterr()
     assert "R of Hbb at 0.5" in shown.out
     assert "Without significance: the posterior has no link from the loss to the eff" in shown.err
@@ -324,12 +312,12 @@ def test_a_posterior_without_fixed_rejections_still_forecasts_the_rest(
 def test_a_comparison_that_makes_no_sense_is_refused(
     words: list[str], fault: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert _run("significance", *words) == 2
+    assert run("significance", *words) == 2
     assert fault in capsys.readouterr().err
 
 
 def test_five_per_cent_of_efficiency_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    assert _run("significance", "--q", "1.05", "--r1", "1", "--json", "-") == 0
+    assert run("significance", "--q", "1.05", "--r1", "1", "--json", "-") == 0
     found = json.loads(capsys.readouterr().out)
     assert found["significance_ratio"]["median"] == pytest.approx(1.155, abs=5e-4)
     assert found["luminosity_equivalent"]["median"] == pytest.approx(1.33, abs=5e-3)
@@ -337,7 +325,7 @@ def test_five_per_cent_of_efficiency_in_one_line(capsys: pytest.CaptureFixture[s
 
 
 def test_an_uncertain_r1_has_an_interval(capsys: pytest.CaptureFixture[str]) -> None:
-    assert _run("significance", "--q", "1.05", "--r1", "1 x/ 3", "--json", "-") == 0
+    assert run("significance", "--q", "1.05", "--r1", "1 x/ 3", "--json", "-") == 0
     found = json.loads(capsys.readouterr().out)["significance_ratio"]
     assert found["median"] == pytest.approx(1.155, abs=2e-3)
     assert found["low_95"] == pytest.approx(float(significance_ratio(1.05, 3.0**-1.96)), abs=2e-3)

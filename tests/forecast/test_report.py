@@ -10,9 +10,9 @@ import pytest
 import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.command import run
 from tests.forecast.full_posterior import full_posterior
 
-from isoflop import cli
 from isoflop.forecast.predict import deviates, group_draws
 from isoflop.forecast.report.grid import parse_range, slider_stops, usual_range, whole_decades
 from isoflop.forecast.report.live import Question, find_stops, live_data
@@ -197,10 +197,7 @@ def test_a_mistake_leaves_one_line_and_no_file(
     save(posterior, file)
     monkeypatch.chdir(tmp_path)
     given_words = [word.format(folder=tmp_path, file=file) for word in words]
-    monkeypatch.setattr("sys.argv", ["isoflop", "report", "p.nc", *given_words])
-    with pytest.raises(SystemExit) as stop:
-        cli.main()
-    assert stop.value.code == 2
+    assert run("report", "p.nc", *given_words) == 2
     captured = capsys.readouterr()
     assert message in captured.err
     assert captured.err.count("\n") == 1

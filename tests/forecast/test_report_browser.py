@@ -3,7 +3,6 @@
 import base64
 import json
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,9 @@ from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
+from tests.command import run
 from tests.forecast.full_posterior import full_posterior
 
-from isoflop import cli
 from isoflop.forecast.cost import PARTS, cost_draws, read_costs
 from isoflop.forecast.predict import group_draws, quantiles
 from isoflop.forecast.report.page import build_report, format_number
@@ -45,7 +44,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("report")
     save(full_posterior(offsets=GROUPS), path / "p.nc")
     words = ("-o", str(path / "r.html"), "--scenario", str(SCENARIO), "--costs", str(COSTS))
-    _isoflop("report", str(path / "p.nc"), "--budgets", RANGE, "--seed", "7", *words)
+    assert run("report", str(path / "p.nc"), "--budgets", RANGE, "--seed", "7", *words, "-q") == 0
     return path
 
 
@@ -69,14 +68,6 @@ def page(chromium: Chrome, folder: Path) -> Chrome:
     _show(chromium, width=1100, theme="light")
     _open(chromium, folder / "r.html")
     return chromium
-
-
-def _isoflop(*words: str) -> None:
-    before, sys.argv = sys.argv, ["isoflop", *words, "-q"]
-    with pytest.raises(SystemExit) as stop:
-        cli.main()
-    sys.argv = before
-    assert not stop.value.code
 
 
 def _show(driver: Chrome, *, width: int, theme: str) -> None:
@@ -117,7 +108,9 @@ def _move(driver: Chrome, *keys: str) -> None:
 def _forecast(folder: Path, flops: float) -> list[dict[str, Any]]:
     """The rows of `isoflop forecast --json`."""
     words = ("--budget", repr(flops), "--scenario", str(SCENARIO), "--seed", "7")
-    _isoflop("forecast", str(folder / "p.nc"), *words, "--json", str(folder / "f.json"))
+    assert (
+        run("forecast", str(folder / "p.nc"), *words, "--json", str(folder / "f.json"), "-q") == 0
+    )
     rows: list[dict[str, Any]] = json.loads((folder / "f.json").read_text())["rows"]
     return rows
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.command import run
 
-from isoflop import cli
 from isoflop.forecast.allocate import optimal
 from isoflop.forecast.exponents import exponent_intervals
 from isoflop.forecast.predict import Draws, group_draws, loss_draws
@@ -135,29 +135,20 @@ def test_a_fault_of_a_law_file_is_named(tmp_path: Path, old: str, new: str, said
 
 
 def test_a_law_file_is_forecast_like_a_fit(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = str(tmp_path / "gn3.nc")
-    assert command(monkeypatch, "law", str(STUDY / "gn3.toml"), "-o", out) == 0
+    assert run("law", str(STUDY / "gn3.toml"), "-o", out) == 0
     assert "Assumed: the check run" in capsys.readouterr().out
     assert load(out).attrs["engine"] == "published"
     figure = ["--figure", str(tmp_path / "gn3.png")]
-    assert command(monkeypatch, "forecast", out, "--budget", "1e23", *figure) == 0
+    assert run("forecast", out, "--budget", "1e23", *figure) == 0
     printed = capsys.readouterr()
     assert "2.4 decades beyond its anchor's compute" in printed.out
     assert "Assumed: L − L∞ at the check run" in printed.out
     assert "no run here tests it" in printed.err
-    assert command(monkeypatch, "forecast", out, "--budget", "1e23", "--strict", "-q") == 3
-    assert command(monkeypatch, "check", out) == 0
+    assert run("forecast", out, "--budget", "1e23", "--strict", "-q") == 3
+    assert run("check", out) == 0
     capsys.readouterr()
-    assert command(monkeypatch, "report", out, "-o", str(tmp_path / "gn3.html")) == 2
+    assert run("report", out, "-o", str(tmp_path / "gn3.html")) == 2
     assert "is a published law and has no runs to report" in capsys.readouterr().err
-
-
-def command(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
-    monkeypatch.setattr("sys.argv", ["isoflop", *words])
-    try:
-        cli.main()
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    return 0

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from tests.command import run
 
 from isoflop.training.importers.logs import Columns, LoggedRun, to_records
 from isoflop.training.importers.sources import import_runs
@@ -152,22 +153,14 @@ def test_pickled_settings_of_lightning_do_not_stop_the_rest(tmp_path: Path) -> N
     assert import_runs(tmp_path, columns(LIGHTNING)).records["params"].tolist() == [19.0]
 
 
-def test_the_command_shows_an_example(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    from isoflop import cli
-
-    monkeypatch.setattr("sys.argv", ["isoflop", "import", "--help"])
-    with pytest.raises(SystemExit):
-        cli.main()
+def test_the_command_shows_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("import", "--help") == 0
     assert "Example: isoflop import logs/" in capsys.readouterr().out
 
 
 def test_what_is_imported_is_read_back_as_records(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from isoflop import cli
-
     out = tmp_path / "runs.csv"
     words = ["--params", "n_params", "--samples", "step", "--batch-size", "batch_size"]
     words += [
@@ -178,12 +171,7 @@ def test_what_is_imported_is_read_back_as_records(
         "--map",
         "unique_samples=unique_samples",
     ]
-    with pytest.MonkeyPatch.context() as patch:
-        command = ["isoflop", "import", str(LOGS / "lightning"), "-o", str(out), *words]
-        patch.setattr("sys.argv", command)
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-    assert not stop.value.code
+    assert run("import", str(LOGS / "lightning"), "-o", str(out), *words) == 0
     assert "3 runs in" in capsys.readouterr().err
     assert_the_three_runs(read_records(out))
     assert read_records(out)["unique_samples"].tolist() == UNIQUE
