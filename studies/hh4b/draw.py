@@ -1,9 +1,10 @@
 """What a budget is worth in HH(4b): efficiency, significance ratio and luminosity equivalent.
 
-python studies/hh4b/draw.py build/studies/posterior.nc
+    python -m studies.hh4b.draw build/studies/posterior.nc
+
+writes hh4b.csv and hh4b.png beside this script.
 """
 
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,20 +14,17 @@ import pandas as pd
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from studies.study import COLUMNS, read_posterior, write_study
 
-from isoflop.files import writing
 from isoflop.forecast.allocate import best_plans
-from isoflop.forecast.figures import save_figure
 from isoflop.forecast.outcomes import EFFICIENCY, LUMINOSITY, RATIO, outcome_draws, reference_loss
 from isoflop.forecast.predict import group_draws, predictive_draws, quantiles
 from isoflop.forecast.rejection import lowest_loss
 from isoflop.forecast.significance import Scenario, gain, read_scenario
 from isoflop.forecast.uncertain import Uncertain
-from isoflop.inference.posterior import load
 
-HERE = Path(__file__).parent
 SCENARIOS = {
-    name: read_scenario(HERE.parents[1] / "scenarios" / f"{name}.toml")
+    name: read_scenario(Path(__file__).parents[2] / "scenarios" / f"{name}.toml")
     for name in ("hh4b", "hh4b_boosted")
 }
 GROUP = "full-128"
@@ -37,32 +35,23 @@ QUOTED = 1e15
 """Budget at which the assumptions are varied [FLOP]."""
 SHARES = (0.25, 1.0, 4.0)
 """r₁ of the table."""
-NAMES = (EFFICIENCY, RATIO, LUMINOSITY)
-COLUMNS = ["low_95", "low_68", "median", "high_68", "high_95"]
+PANELS = {
+    EFFICIENCY: "$b$ efficiency at fixed rejection",
+    RATIO: "$Z_2/Z_1$ over the dearest run fitted",
+    LUMINOSITY: "luminosity equivalent",
+}
+"""What is drawn against the budget, with the label of its axis."""
+NAMES = tuple(PANELS)
 COLOURS = {"hh4b": "#0072B2", "hh4b_boosted": "#D55E00"}
 LABELS = {"hh4b": "resolved, $k=4$", "hh4b_boosted": "boosted, $k=2$"}
 
 
-def main(path: str) -> None:
-    """Compute the table, the curves and the dependence on r₁; write CSV and PNG."""
-    posterior = load(path)
-    end = group_draws(posterior, GROUP).largest_flops
+def main() -> None:
+    """Write the table, and the figure with curves between its rows."""
+    posterior = read_posterior(__doc__)
     table = pd.concat(tables(posterior), ignore_index=True)
-    with writing(HERE / "hh4b.csv") as temporary:
-        table.to_csv(temporary, index=False, float_format="%.5g")
-    axis = np.geomspace(end, max(BUDGETS), 31)
-    curves = pd.concat(
-        [worth(posterior, name, axis, SCENARIOS[name]) for name in SCENARIOS], ignore_index=True
-    )
-    shares = np.geomspace(0.05, 20.0, 25)
-    against_share = pd.concat(
-        [
-            worth(posterior, name, [QUOTED], with_share(name, r))
-            for name in SCENARIOS
-            for r in shares
-        ]
-    )
-    save_figure(figure(curves, against_share, table), HERE / "hh4b.png")
+    figure = figure_of(curves_of(posterior), shares_of(posterior), table)
+    write_study(__file__, table, figure, digits=5)
 
 
 def tables(posterior: xr.DataTree) -> Iterator[pd.DataFrame]:
@@ -73,6 +62,23 @@ def tables(posterior: xr.DataTree) -> Iterator[pd.DataFrame]:
         for share in SHARES:
             yield worth(posterior, name, [QUOTED], with_share(name, share))
         yield perfect(posterior, name)
+
+
+def curves_of(posterior: xr.DataTree) -> pd.DataFrame:
+    """Each scenario from where the runs end to the largest budget."""
+    flops = np.geomspace(group_draws(posterior, GROUP).largest_flops, max(BUDGETS), 31)
+    parts = [worth(posterior, name, flops, one) for name, one in SCENARIOS.items()]
+    return pd.concat(parts, ignore_index=True)
+
+
+def shares_of(posterior: xr.DataTree) -> pd.DataFrame:
+    """Each scenario at one budget, against r₁ known exactly."""
+    parts = [
+        worth(posterior, name, [QUOTED], with_share(name, share))
+        for name in SCENARIOS
+        for share in np.geomspace(0.05, 20.0, 25)
+    ]
+    return pd.concat(parts, ignore_index=True)
 
 
 def with_share(name: str, share: float) -> Scenario:
@@ -122,43 +128,51 @@ def perfect(posterior: xr.DataTree, name: str) -> pd.DataFrame:
     return whole.assign(scenario=name, r1=share, quantity=list(rows))
 
 
-def figure(curves: pd.DataFrame, against_share: pd.DataFrame, table: pd.DataFrame) -> Figure:
+def figure_of(curves: pd.DataFrame, shares: pd.DataFrame, table: pd.DataFrame) -> Figure:
     """Efficiency, ratio and luminosity against budget, and the ratio against r₁."""
-    whole = Figure(figsize=(12.0, 8.4), layout="constrained")
-    panels = whole.subplots(2, 2).ravel()
-    labels = (
-        "$b$ efficiency at fixed rejection",
-        "$Z_2/Z_1$ over the dearest run fitted",
-        "luminosity equivalent",
-    )
-    for ax, quantity, label in zip(panels, NAMES, labels, strict=False):
-        for name in SCENARIOS:
-            own = curves[(curves["scenario"] == name) & (curves["quantity"] == quantity)]
-            band_axes(ax, own, "budget_flops", name)
-        ax.set_xlabel("training compute $C$ [FLOP]; axis begins where the runs end")
-        ax.set_ylabel(label)
-        loss_axis(ax, curves[curves["quantity"] == "loss"])
-    for name in SCENARIOS:
-        own = against_share[
-            (against_share["scenario"] == name) & (against_share["quantity"] == RATIO)
-        ]
-        band_axes(panels[3], own.assign(r1=own["r1"].astype(float)), "r1", name)
-    panels[3].set_xlabel("$r_1$: reducible over irreducible background, taken as exact")
-    panels[3].set_ylabel("$Z_2/Z_1$ at $10^{15}$ FLOP")
-    for share in SHARES:
-        panels[3].axvline(share, color="0.5", lw=0.8, ls="--", zorder=0)
+    figure = Figure(figsize=(12.0, 8.4), layout="constrained")
+    panels = figure.subplots(2, 2).ravel()
+    for ax, (quantity, label) in zip(panels, PANELS.items(), strict=False):
+        budget_axes(ax, curves, quantity, label)
+    share_axes(panels[3], shares[shares["quantity"] == RATIO])
     ceilings = table[table["budget_flops"].isna()]
     for ax, quantity in zip(panels[1:3], NAMES[1:], strict=True):
-        for _, row in ceilings[ceilings["quantity"] == quantity].iterrows():
-            label = f"perfect tagger, {LABELS[row['scenario']]}"
-            style = {"color": COLOURS[row["scenario"]], "lw": 1.0, "ls": (0, (5, 2))}
-            ax.axhline(row["median"], label=label, **style)
-        ax.axhline(1.0, color="black", lw=0.8)
+        ceiling_axes(ax, ceilings[ceilings["quantity"] == quantity])
     handles, names = panels[1].get_legend_handles_labels()
     panels[1].legend(handles[2:], names[2:], fontsize=8, frameon=False, loc="upper left")
     panels[1].set_ylim(top=1.15 * panels[1].get_ylim()[1])
     panels[0].legend(fontsize=9, frameon=False, loc="lower right")
-    return whole
+    return figure
+
+
+def budget_axes(ax: Axes, curves: pd.DataFrame, quantity: str, label: str) -> None:
+    """One quantity of all scenarios against the budget."""
+    own = curves[curves["quantity"] == quantity]
+    for name in SCENARIOS:
+        band_axes(ax, own[own["scenario"] == name], "budget_flops", name)
+    ax.set_xlabel("training compute $C$ [FLOP]; axis begins where the runs end")
+    ax.set_ylabel(label)
+    loss_axis(ax, curves[curves["quantity"] == "loss"])
+
+
+def share_axes(ax: Axes, ratios: pd.DataFrame) -> None:
+    """The significance ratio against r₁, with the r₁ of the table."""
+    for name in SCENARIOS:
+        own = ratios[ratios["scenario"] == name]
+        band_axes(ax, own.assign(r1=own["r1"].astype(float)), "r1", name)
+    ax.set_xlabel("$r_1$: reducible over irreducible background, taken as exact")
+    ax.set_ylabel("$Z_2/Z_1$ at $10^{15}$ FLOP")
+    for share in SHARES:
+        ax.axvline(share, color="0.5", lw=0.8, ls="--", zorder=0)
+
+
+def ceiling_axes(ax: Axes, ceilings: pd.DataFrame) -> None:
+    """What a perfect tagger would reach, and 1."""
+    for _, row in ceilings.iterrows():
+        label = f"perfect tagger, {LABELS[row['scenario']]}"
+        style = {"color": COLOURS[row["scenario"]], "lw": 1.0, "ls": (0, (5, 2))}
+        ax.axhline(row["median"], label=label, **style)
+    ax.axhline(1.0, color="black", lw=0.8)
 
 
 def band_axes(ax: Axes, rows: pd.DataFrame, x: str, name: str) -> None:
@@ -186,4 +200,4 @@ def loss_axis(ax: Axes, loss: pd.DataFrame) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

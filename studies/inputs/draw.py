@@ -1,27 +1,22 @@
 """What more inputs buy: loss against jets, L∞ and β by inputs, and jets of equal performance.
 
-    python studies/inputs/draw.py build/studies/posterior.nc
+    python -m studies.inputs.draw build/studies/posterior.nc
 
-writes inputs.png and inputs.csv beside this script.
+writes inputs.csv and inputs.png beside this script.
 """
 
-import argparse
 from itertools import combinations
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from studies.study import COLUMNS, mark_end, once_through, read_posterior, write_study
 
-from isoflop.files import writing
-from isoflop.forecast.figures import COLOURS, save_figure
+from isoflop.forecast.figures import COLOURS
 from isoflop.forecast.predict import Draws, group_draws, group_names, loss_draws, quantiles
-from isoflop.inference.posterior import load
 
-HERE = Path(__file__).parent
-COLUMNS = ["low_95", "low_68", "median", "high_68", "high_95"]
 AT = (16_000.0, 64_000.0, 200_000.0)
 """Jets of the poorer inputs at which they are matched."""
 GRID = np.geomspace(100.0, 2e7, 120)
@@ -30,23 +25,21 @@ COMMON = 0.1
 """Scale of log β between groups below which β may be called common: 10 %."""
 
 
-def runs_of(posterior: xr.DataTree) -> pd.DataFrame:
-    """Runs of the fit over fresh jets."""
-    constant = posterior["constant_data"].to_dataset()
-    names = ("params", "samples", "unique_samples", "run_group")
-    runs = pd.DataFrame({name: constant[name].values for name in names})
-    runs["loss"] = posterior["observed_data"].to_dataset()["loss"].values
-    return runs[runs["samples"] == runs["unique_samples"]]
+def main() -> None:
+    """Write the table and the figure."""
+    posterior = read_posterior(__doc__)
+    table = table_of(posterior)
+    write_study(__file__, table, figure_of(posterior, table))
 
 
 def common_size(runs: pd.DataFrame) -> float:
     """The largest N that no group's runs fall short of."""
-    return float(runs.groupby("run_group")["params"].max().min())
+    return float(runs.groupby("group")["params"].max().min())
 
 
 def order(posterior: xr.DataTree) -> list[Draws]:
     """The groups, the one with the lowest loss on 200 000 jets last."""
-    size = common_size(runs_of(posterior))
+    size = common_size(once_through(posterior))
     groups = [group_draws(posterior, name) for name in group_names(posterior)]
     return sorted(groups, key=lambda one: -np.median(loss_draws(one, size, unique_samples=AT[-1])))
 
@@ -69,7 +62,7 @@ def jets_ratio(poor: Draws, rich: Draws, size: float, samples: np.ndarray) -> np
 def table_of(posterior: xr.DataTree) -> pd.DataFrame:
     """L∞ and β of each group, differences of L∞ by pair, the scale of β, ratios of jets."""
     groups = order(posterior)
-    size = common_size(runs_of(posterior))
+    size = common_size(once_through(posterior))
     rows = []
     for one in groups:
         rows.append((one.group, "loss_inf", np.nan, one.loss_inf))
@@ -100,6 +93,24 @@ def tau_beta(posterior: xr.DataTree, part: str) -> np.ndarray:
     return np.asarray(posterior[part].to_dataset()["tau_beta"].values).reshape(-1)
 
 
+def figure_of(posterior: xr.DataTree, table: pd.DataFrame) -> Figure:
+    """Loss, densities of L∞ and its differences; β, its scale, and the ratios of jets."""
+    groups, runs = order(posterior), once_through(posterior)
+    figure = Figure(figsize=(14.0, 8.0), layout="constrained")
+    (loss, limits, differences), (exponents, scale, ratios) = figure.subplots(2, 3)
+    draw_loss(loss, groups, runs)
+    draw_densities(limits, {one.group: one.loss_inf for one in groups}, "$L_\\infty$ [nat]")
+    pairs = table[table["quantity"] == "loss_inf_difference"]
+    draw_intervals(differences, pairs, "difference of $L_\\infty$ [nat]", zero=True)
+    betas = table[table["quantity"] == "beta"]
+    draw_intervals(exponents, betas, "$\\beta$", zero=False)
+    exponents.axvspan(0.21, 0.26, color="0.5", alpha=0.2, lw=0)
+    exponents.set_title("68 % thick, 95 % thin; grey: arXiv:2602.15781", fontsize=9)
+    draw_scale(scale, posterior)
+    draw_ratios(ratios, groups, runs)
+    return figure
+
+
 def draw_loss(ax: Axes, groups: list[Draws], runs: pd.DataFrame) -> None:
     """Loss against jets at the largest common N; the best run at each number of jets."""
     size, end = common_size(runs), runs["samples"].max()
@@ -110,27 +121,15 @@ def draw_loss(ax: Axes, groups: list[Draws], runs: pd.DataFrame) -> None:
         inside = samples <= end
         ax.plot(samples[inside], middle[inside], color=colour, lw=1.5, label=one.group)
         ax.plot(samples[~inside], middle[~inside], color=colour, lw=1.5, ls="--")
-        own = runs[runs["run_group"] == one.group]
+        own = runs[runs["group"] == one.group]
         best = own.loc[own.groupby("samples")["loss"].idxmin()]
         ax.scatter(best["samples"], best["loss"], color=colour, s=16, zorder=3)
-    ax.axvline(end, color="black", lw=0.9, ls=":")
-    ax.annotate("runs end", (end, 0.97), xycoords=ax.get_xaxis_transform(), **BESIDE)
+    mark_end(ax, end, "runs end")
     ax.set_xscale("log")
     ax.set_xlabel("jets seen $D$, one epoch")
     ax.set_ylabel("validation loss $L$ [nat]")
     ax.set_title(f"law at N = {size:,.0f}, 68 %; dots: best run", fontsize=9)
     ax.legend(fontsize=8, frameon=False, loc="lower left")
-
-
-BESIDE = {
-    "xytext": (-3, 0),
-    "textcoords": "offset points",
-    "rotation": 90,
-    "ha": "right",
-    "va": "top",
-    "fontsize": 7,
-}
-"""How a vertical line is named."""
 
 
 def draw_densities(ax: Axes, values: dict[str, np.ndarray], label: str) -> None:
@@ -189,31 +188,6 @@ def draw_ratios(ax: Axes, groups: list[Draws], runs: pd.DataFrame) -> None:
     ax.set_ylabel(f"over jets of {rich.group} at the same loss")
     ax.set_title(f"N = {size:,.0f}; 68 %", fontsize=9)
     ax.legend(fontsize=8, frameon=False)
-
-
-def main() -> None:
-    """Write the table, then the figure."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("posterior", type=Path, help="posterior file of `isoflop fit`")
-    posterior = load(parser.parse_args().posterior)
-    table = table_of(posterior)
-    with writing(HERE / "inputs.csv") as temporary:
-        table.to_csv(temporary, index=False, float_format="%.4g")
-    groups, runs = order(posterior), runs_of(posterior)
-    figure = Figure(figsize=(14.0, 8.0), layout="constrained")
-    axes = figure.subplots(2, 3)
-    draw_loss(axes[0, 0], groups, runs)
-    draw_densities(axes[0, 1], {one.group: one.loss_inf for one in groups}, "$L_\\infty$ [nat]")
-    pairs = table[table["quantity"] == "loss_inf_difference"]
-    draw_intervals(axes[0, 2], pairs, "difference of $L_\\infty$ [nat]", zero=True)
-    betas = table[table["quantity"] == "beta"]
-    draw_intervals(axes[1, 0], betas, "$\\beta$", zero=False)
-    axes[1, 0].axvspan(0.21, 0.26, color="0.5", alpha=0.2, lw=0)
-    axes[1, 0].set_title("68 % thick, 95 % thin; grey: arXiv:2602.15781", fontsize=9)
-    draw_scale(axes[1, 1], posterior)
-    draw_ratios(axes[1, 2], groups, runs)
-    save_figure(figure, HERE / "inputs.png")
-    print(table.to_string(index=False, float_format=lambda value: f"{value:.3g}"))
 
 
 if __name__ == "__main__":

@@ -1,30 +1,25 @@
 """The loss over the plane of N and D, the loss along iso-FLOP lines, and a table of the law.
 
-    python studies/loss_surface/draw.py build/studies/posterior.nc
+    python -m studies.loss_surface.draw build/studies/posterior.nc
 
-writes loss_surface.png and loss_surface.csv beside this script.
+writes loss_surface.csv and loss_surface.png beside this script.
 """
 
-import argparse
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from studies.study import COLUMNS, once_through, read_posterior, write_study
 
-from isoflop.files import writing
 from isoflop.forecast.allocate import optimal
 from isoflop.forecast.exponents import exponent_intervals
 from isoflop.forecast.fans import forecast_curves
-from isoflop.forecast.figures import isoflop_axes, save_figure
+from isoflop.forecast.figures import isoflop_axes
 from isoflop.forecast.predict import Draws, group_draws, group_names, loss_draws, quantiles
-from isoflop.inference.posterior import load
 
-HERE = Path(__file__).parent
-COLUMNS = ["low_95", "low_68", "median", "high_68", "high_95"]
 BEYOND = 10.0
 """The plane ends at this many times the largest N and its square times the largest D, where the
 path of the dearest run's compute lies."""
@@ -73,19 +68,18 @@ class Surface:
     """Runs of the fit over fresh jets: params, samples, loss [nat]."""
 
 
-def fitted_runs(posterior: xr.DataTree, group: str) -> pd.DataFrame:
-    """Runs of one group in the fit, one epoch each."""
-    constant = posterior["constant_data"].to_dataset()
-    names = ("params", "samples", "unique_samples", "flops", "run_group")
-    runs = pd.DataFrame({name: constant[name].values for name in names})
-    runs["loss"] = posterior["observed_data"].to_dataset()["loss"].values
-    once = (runs["samples"] == runs["unique_samples"]) & (runs["run_group"] == group)
-    return runs[once]
+def main() -> None:
+    """Write the table, and the figure of the group with the most runs."""
+    posterior = read_posterior(__doc__)
+    table = table_of(posterior)
+    group = str(once_through(posterior)["group"].mode()[0])
+    write_study(__file__, table, figure_of(posterior, group))
 
 
 def surface_of(posterior: xr.DataTree, group: str) -> Surface:
     """The law's loss over the plane spanned by the runs, and each budget's best N."""
-    draws, runs = group_draws(posterior, group), fitted_runs(posterior, group)
+    draws, runs = group_draws(posterior, group), once_through(posterior)
+    runs = runs[runs["group"] == group]
     params = np.geomspace(runs["params"].min() / 1.5, runs["params"].max() * BEYOND, 50)
     end = runs["samples"].max() * BEYOND**2
     samples = np.geomspace(runs["samples"].min() / 1.5, end, 50)
@@ -138,6 +132,17 @@ def law_rows(draws: Draws) -> pd.DataFrame:
     return whole.rename_axis("quantity").reset_index().assign(group=draws.group)
 
 
+def figure_of(posterior: xr.DataTree, group: str) -> Figure:
+    """The plane of one group, and its iso-FLOP lines."""
+    surface = surface_of(posterior, group)
+    figure = Figure(figsize=(13.5, 5.4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    draw_surface(left, surface)
+    budget = 10.0 * surface.largest_flops
+    isoflop_axes(forecast_curves(posterior, [budget], groups=[group]), right)
+    return figure
+
+
 def draw_surface(ax: Axes, surface: Surface) -> None:
     """Iso-loss contours, iso-FLOP lines, the runs and the compute-optimal path with its band."""
     levels = np.round(np.arange(0.4, 2.31, 0.1), 1)
@@ -185,25 +190,6 @@ def draw_path(ax: Axes, surface: Surface) -> None:
     label = "compute-optimal, 68 %; dashed beyond the runs"
     ax.plot(product[inside] / middle[inside], middle[inside], label=label, **style)
     ax.plot(product[~inside] / middle[~inside], middle[~inside], ls="--", **style)
-
-
-def main() -> None:
-    """Write the table, then the figure of the group with the most runs."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("posterior", type=Path, help="posterior file of `isoflop fit`")
-    posterior = load(parser.parse_args().posterior)
-    table = table_of(posterior)
-    with writing(HERE / "loss_surface.csv") as temporary:
-        table.to_csv(temporary, index=False, float_format="%.4g")
-    group = max(group_names(posterior), key=lambda name: len(fitted_runs(posterior, name)))
-    surface = surface_of(posterior, group)
-    figure = Figure(figsize=(13.5, 5.4), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    draw_surface(left, surface)
-    budget = 10.0 * surface.largest_flops
-    isoflop_axes(forecast_curves(posterior, [budget], groups=[group]), right)
-    save_figure(figure, HERE / "loss_surface.png")
-    print(table.to_string(index=False, float_format=lambda value: f"{value:.3g}"))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
 """Rejection of each signal against loss and against D, and the D at which it reaches ParT's.
 
-python studies/rejection/draw.py build/studies/posterior.nc
+    python -m studies.rejection.draw build/studies/posterior.nc
+
+writes rejection.csv and rejection.png beside this script.
 """
 
-import sys
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -13,10 +14,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from studies.study import COLUMNS, once_through, read_posterior, write_study
 
-from isoflop.files import writing
 from isoflop.forecast.allocate import best_plans
-from isoflop.forecast.figures import COLOURS, MARKERS, save_figure
+from isoflop.forecast.figures import COLOURS, MARKERS
 from isoflop.forecast.predict import group_draws, group_names, predictive_draws, quantiles
 from isoflop.forecast.rejection import LinkDraws, link_draws, rejection_draws
 from isoflop.forecast.rejection_curves import (
@@ -26,9 +27,7 @@ from isoflop.forecast.rejection_curves import (
     rejection_curves,
 )
 from isoflop.forecast.rejection_figure import rejection_axes
-from isoflop.inference.posterior import load
 
-HERE = Path(__file__).parent
 GROUP = "full-128"
 """The inputs of Particle Transformer: all 17 features of up to 128 particles."""
 JETCLASS = 1e8
@@ -40,59 +39,85 @@ DECADES = 11
 SHOWN = 1e9
 """Largest D of the figure."""
 STEPS = 12 * DECADES
-COLUMNS = ["low_95", "low_68", "median", "high_68", "high_95"]
 
 
-def main(path: str) -> None:
-    """Compute the curves of GROUP along its compute-optimal path; write CSV and PNG."""
-    posterior = load(path)
-    samples, flops, loss = optimal_path(posterior)
-    shown = samples <= SHOWN
-    curves = rejection_curves(posterior, [float(flops[shown][-1])], groups=group_names(posterior))
-    rows, bands = [], {}
-    for one in curves:
-        link = link_draws(posterior, GROUP, one.signal, kind="rejection")
-        rejection = rejection_draws(link, loss)
-        bands[one.signal] = quantiles(rejection[:, shown])
-        rows.append(row_of(posterior, one, link, (samples, loss, rejection)))
-    table = pd.DataFrame(rows)
-    with writing(HERE / "rejection.csv") as temporary:
-        table.to_csv(temporary, index=False, float_format="%.5g")
-    counted = {one.signal: samples_of_counts(posterior, one.signal) for one in curves}
-    drawn = figure(curves, bands, samples[shown], counted, data_end(posterior))
-    save_figure(drawn, HERE / "rejection.png")
+@dataclass(frozen=True)
+class BestPath:
+    """The best plan of GROUP at each budget, one epoch."""
+
+    samples: np.ndarray
+    """D in jets, shape (points,)."""
+    flops: np.ndarray
+    """Budget [FLOP], shape (points,)."""
+    loss: np.ndarray
+    """Loss of a new run [nat], shape (draws, points)."""
+
+    @property
+    def shown(self) -> np.ndarray:
+        """Which points the figure shows."""
+        return self.samples <= SHOWN
 
 
-def optimal_path(posterior: xr.DataTree) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """D and C of the best plan of each budget, (points,), and a new run's loss, (draws, points)."""
+@dataclass(frozen=True)
+class Signal:
+    """One signal against the loss, and along the path."""
+
+    curves: SignalCurves
+    """Rejection against the loss, with the counts."""
+    link: LinkDraws
+    """The link of GROUP."""
+    rejection: np.ndarray
+    """Rejection of a new run along the path, shape (draws, points)."""
+
+    @property
+    def reference(self) -> float:
+        """ParT's rejection."""
+        return PART_REJECTIONS[self.curves.signal][1]
+
+
+def main() -> None:
+    """Write the table and the figure."""
+    posterior = read_posterior(__doc__)
+    path = optimal_path(posterior)
+    signals = signals_of(posterior, path)
+    table = pd.DataFrame([row_of(posterior, path, one) for one in signals])
+    write_study(__file__, table, figure_of(posterior, path, signals), digits=5)
+
+
+def optimal_path(posterior: xr.DataTree) -> BestPath:
+    """The plans from the cheapest run of GROUP to DECADES beyond the dearest."""
     draws = group_draws(posterior, GROUP)
     flops = np.geomspace(draws.smallest_flops, draws.largest_flops * 10.0**DECADES, STEPS)
     plans = best_plans(draws, flops)
     params, samples = (np.array([getattr(p, n) for p in plans]) for n in ("params", "samples"))
-    return samples, flops, predictive_draws(draws, params, unique_samples=samples, seed=0)
+    loss = predictive_draws(draws, params, unique_samples=samples, seed=0)
+    return BestPath(samples, flops, loss)
+
+
+def signals_of(posterior: xr.DataTree, path: BestPath) -> list[Signal]:
+    """Every signal, with the rejection that the path reaches."""
+    end = float(path.flops[path.shown][-1])
+    found = []
+    for curves in rejection_curves(posterior, [end], groups=group_names(posterior)):
+        link = link_draws(posterior, GROUP, curves.signal, kind="rejection")
+        found.append(Signal(curves, link, rejection_draws(link, path.loss)))
+    return found
 
 
 def data_end(posterior: xr.DataTree) -> float:
     """Most jets that a run of GROUP has seen once."""
-    runs = posterior["constant_data"].to_dataset()
-    own = runs.isel(run=runs["run_group"].values.astype(str) == GROUP)
-    once = own["samples"].values == own["unique_samples"].values
-    return float(own["samples"].values[once].max())
+    once = once_through(posterior)
+    return float(once.loc[once["group"] == GROUP, "samples"].max())
 
 
-def row_of(
-    posterior: xr.DataTree,
-    curves: SignalCurves,
-    link: LinkDraws,
-    path: tuple[np.ndarray, np.ndarray, np.ndarray],
-) -> dict[str, float | str]:
+def row_of(posterior: xr.DataTree, path: BestPath, one: Signal) -> dict[str, float | str]:
     """All that the page quotes of one signal."""
-    samples, loss, rejection = path
+    curves, link = one.curves, one.link
     efficiency, reference = PART_REJECTIONS[curves.signal]
     best = best_counted(posterior, curves.signal)
-    crossing = first_crossing(np.log10(samples), rejection, reference)
+    crossing = first_crossing(np.log10(path.samples), one.rejection, reference)
     falling = np.linspace(link.lowest_loss + 0.5, 0.0, 400)
-    each = np.broadcast_to(falling, (len(loss), len(falling)))
+    each = np.broadcast_to(falling, (len(path.loss), len(falling)))
     needed = first_crossing(falling, rejection_draws(link, each), reference)
     steepness = link.slope - 2.0 * link.curvature * (link.lowest_loss - link.centre)
     found: dict[str, float | str] = {
@@ -103,7 +128,7 @@ def row_of(
         "lowest_loss": link.lowest_loss,
         **{f"reached_by_{d:.0e}": float((crossing <= np.log10(d)).mean()) for d in ASKED},
         "not_within_path": float(np.isinf(crossing).mean()),
-        "path_ends_at": float(samples[-1]),
+        "path_ends_at": float(path.samples[-1]),
     }
     values = {
         "log10_samples": crossing,
@@ -111,10 +136,10 @@ def row_of(
         "decades_per_nat": steepness / np.log(10.0),
     }
     for d in (data_end(posterior), *ASKED):
-        nearest = int(np.argmin(np.abs(np.log(samples / d))))
+        nearest = int(np.argmin(np.abs(np.log(path.samples / d))))
         name = "at_data_end" if d not in ASKED else f"at_{d:.0e}"
-        values[f"rejection_{name}"] = rejection[:, nearest]
-        found[f"loss_{name}"] = float(np.median(loss[:, nearest]))
+        values[f"rejection_{name}"] = one.rejection[:, nearest]
+        found[f"loss_{name}"] = float(np.median(path.loss[:, nearest]))
     for name, draws in values.items():
         # A draw that never crosses is farther than any: the quantile of an order, not a mean.
         band = np.quantile(draws, (0.025, 0.16, 0.5, 0.84, 0.975), method="nearest")
@@ -145,11 +170,8 @@ def best_counted(posterior: xr.DataTree, signal: str) -> dict[str, float]:
 def samples_of_counts(posterior: xr.DataTree, signal: str) -> np.ndarray:
     """D of the run of each count of GROUP, NaN for runs over repeated jets."""
     rows = posterior["link/rejection_counts"].to_dataset()
-    runs = posterior["constant_data"].to_dataset()
-    once = runs["samples"].values == runs["unique_samples"].values
-    known = dict(
-        zip(runs["run"].values.astype(str), np.where(once, runs["samples"], np.nan), strict=True)
-    )
+    once = once_through(posterior)
+    known = dict(zip(once["run"].astype(str), once["samples"], strict=True))
     names = rows["run_id"].values[mask(rows, signal)].astype(str)
     return np.array([known.get(name, np.nan) for name in names])
 
@@ -160,35 +182,36 @@ def mask(rows: xr.Dataset, signal: str) -> np.ndarray:
     return np.asarray(group & (rows["row_signal"].values.astype(str) == signal))
 
 
-def figure(
-    curves: tuple[SignalCurves, ...],
-    bands: dict[str, np.ndarray],
-    samples: np.ndarray,
-    counted: dict[str, np.ndarray],
-    end: float,
-) -> Figure:
+def figure_of(posterior: xr.DataTree, path: BestPath, signals: list[Signal]) -> Figure:
     """Nine panels against loss, nine against D."""
-    whole = Figure(figsize=(15.4, 7.6), layout="constrained")
-    left, right = whole.subfigures(1, 2)
-    groups = [band.group for band in curves[0].against_loss]
+    figure = Figure(figsize=(15.4, 7.6), layout="constrained")
+    left, right = figure.subfigures(1, 2)
+    groups = [band.group for band in signals[0].curves.against_loss]
     styles = {name: (COLOURS[i], MARKERS[i]) for i, name in enumerate(groups)}
     left.suptitle("background rejection of a new run against loss", fontsize=11)
     right.suptitle(
         f"against D at the best N, one epoch, {GROUP}; shaded: beyond the runs", fontsize=11
     )
     panels = [part.subplots(3, 3).ravel() for part in (left, right)]
-    for one, ax, bx in zip(curves, *panels, strict=True):
-        rejection_axes(one, ax, axis="loss", styles=styles)
-        own = next(c for c in one.counts if c.group == GROUP)
-        samples_axes(bx, samples, bands[one.signal], end=end, colour=styles[GROUP][0])
-        draw_counts(bx, counted[one.signal], own, *styles[GROUP])
+    end = data_end(posterior)
+    for one, ax, bx in zip(signals, *panels, strict=True):
+        rejection_axes(one.curves, ax, axis="loss", styles=styles)
+        band = quantiles(one.rejection[:, path.shown])
+        samples_axes(bx, path.samples[path.shown], band, end=end, colour=styles[GROUP][0])
+        own = next(counts for counts in one.curves.counts if counts.group == GROUP)
+        draw_counts(bx, samples_of_counts(posterior, one.curves.signal), own, *styles[GROUP])
         bx.set_title(ax.get_title(), fontsize=8, pad=3)
         for each in (ax, bx):
-            reference = PART_REJECTIONS[one.signal][1]
-            each.axhline(reference, color="black", lw=0.9, ls=(0, (4, 2)))
+            each.axhline(one.reference, color="black", lw=0.9, ls=(0, (4, 2)))
     for ax, bx in zip(*(row[6:] for row in panels), strict=True):
         ax.set_xlabel("loss $L$ [nat]", fontsize=9)
         bx.set_xlabel("jets $D$", fontsize=9)
+    figure.legend(handles=handles_of(styles), loc="outside lower center", ncols=8, fontsize=9)
+    return figure
+
+
+def handles_of(styles: dict[str, tuple[str, str]]) -> list[Line2D | Patch]:
+    """What the legend explains."""
     handles: list[Line2D | Patch] = [
         Line2D([], [], color=c, marker=m, markersize=3, label=name)
         for name, (c, m) in styles.items()
@@ -196,9 +219,7 @@ def figure(
     handles.append(Line2D([], [], color="0.4", ls=":", label="median beyond the runs"))
     handles += [Patch(color="0.4", alpha=a, label=t) for a, t in ((0.33, "68 %"), (0.13, "95 %"))]
     text = "ParT on JetClass (other jets), 100 M jets"
-    handles.append(Line2D([], [], color="black", ls=(0, (4, 2)), label=text))
-    whole.legend(handles=handles, loc="outside lower center", ncols=8, fontsize=9)
-    return whole
+    return [*handles, Line2D([], [], color="black", ls=(0, (4, 2)), label=text)]
 
 
 def samples_axes(
@@ -229,4 +250,4 @@ def draw_counts(ax: Axes, samples: np.ndarray, counts: Counts, colour: str, mark
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

@@ -1,12 +1,10 @@
 """The page on repetition quotes its table, and its price is that of a search over plans."""
 
-import importlib.util
-from types import ModuleType
-
 import numpy as np
 import pytest
+from studies.repetition import worth
 from tests.forecast.conftest import make_posterior
-from tests.studies.quoting import STUDIES, Row, cell, page_of, rows_of
+from tests.studies.quoting import Row, cell, page_of, rows_of
 
 from isoflop.forecast.allocate import capped, optimal
 from isoflop.forecast.predict import Draws, group_draws
@@ -29,15 +27,6 @@ def rows() -> dict[tuple[str, str, float], Row]:
     return rows_of("repetition")
 
 
-@pytest.fixture(scope="module")
-def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("draw", STUDIES / "repetition" / "draw.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_the_page_quotes_the_table(rows: dict[tuple[str, str, float], Row]) -> None:
     page = page_of("repetition")
     repeated = {group: row["repeated_runs"] for (group, *_), row in rows.items()}
@@ -57,13 +46,13 @@ def test_the_answer_quotes_the_group_of_the_figure(
     assert cell(rows["full-10", "compute_at_price", 10.0], ".0f") in answer
 
 
-def test_price_and_worth_are_those_of_the_best_plans(script: ModuleType) -> None:
+def test_price_and_worth_are_those_of_the_best_plans() -> None:
     draws = group_draws(make_posterior(draws=5), "all")
     jets, ratio = 2e4, np.array([4.0, 40.0])
     for i in range(len(draws.alpha)):
         one = at_draw(draws, i)
         flops = single_pass_flops(one, jets)
-        more, price = script.reached(one, ratio)
+        more, price = worth.reached(one, ratio)
         best = capped(one, ratio * flops, unique_cap=jets)
         level = log_u(one, best.params, best.unique_samples, best.epochs)
         single = optimal(one, ratio * flops / price)
