@@ -7,36 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.command import run
+from tests.conftest import THETA
 
-from isoflop.inference.simulate import simulate_runs
-
-THETA = {"loss_inf": 0.80, "log_A": 3.0, "log_B": 3.4, "alpha": 0.45, "beta": 0.35, "omega": 6.0}
-CELLS = [(n, u, 1.0) for n in np.geomspace(1e3, 3e5, 5) for u in np.geomspace(2e3, 4e5, 5)]
 COMMANDS = (
     *("simulate", "train", "fit", "check", "forecast", "design", "report", "backtest"),
     *("threshold", "significance"),
 )
-
-
-@pytest.fixture(scope="module")
-def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("runs") / "runs.csv"
-    runs = simulate_runs({"full-40": THETA}, CELLS, sigma=0.003, seed=1)
-    runs[["group", "params", "samples", "loss"]].rename(columns={"params": "N"}).to_csv(
-        path, index=False
-    )
-    return path
-
-
-@pytest.fixture(scope="module")
-def posterior(table: Path) -> Path:
-    path = table.with_name("posterior.nc")
-    short = ["--chains", "2", "--quiet"]
-    assert (
-        run("fit", str(table), "-o", str(path), "--map", "params=N", "--hold-out", "0.1", *short)
-        == 0
-    )
-    return path
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -47,10 +23,10 @@ def test_every_command_shows_an_example(command: str, capsys: pytest.CaptureFixt
 
 @pytest.mark.slow
 def test_forecast_json_has_the_promised_rows(
-    posterior: Path, capsys: pytest.CaptureFixture[str]
+    posterior_nc: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     capsys.readouterr()
-    assert run("forecast", str(posterior), "--budget", "1e13", "--json", "-") == 0
+    assert run("forecast", str(posterior_nc), "--budget", "1e13", "--json", "-") == 0
     rows = json.loads(capsys.readouterr().out)["rows"]
     assert [row["q"] for row in rows if row["quantity"] == "loss"] == [
         0.025,
@@ -73,11 +49,11 @@ def test_forecast_json_has_the_promised_rows(
 
 @pytest.mark.slow
 def test_forecast_writes_table_and_figure(
-    posterior: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    posterior_nc: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     csv, figure = tmp_path / "f.csv", tmp_path / "f.png"
     words = ("--budget", "1e12", "--budget", "1 PFLOP", "--csv", str(csv), "--figure", str(figure))
-    assert run("forecast", str(posterior), *words) == 0
+    assert run("forecast", str(posterior_nc), *words) == 0
     out = capsys.readouterr().out
     assert "full-40 at C = 1.00e15 FLOP" in out
     assert re.search(r"loss of a run \[nat\] +[\d.]+ +[\d.]+ – [\d.]+", out)
@@ -88,10 +64,10 @@ def test_forecast_writes_table_and_figure(
 
 @pytest.mark.slow
 def test_forecast_of_one_run_takes_its_size_data_and_epochs(
-    posterior: Path, capsys: pytest.CaptureFixture[str]
+    posterior_nc: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ("--params", "1e5", "--unique", "1e5", "--epochs", "3", "--json", "-")
-    assert run("forecast", str(posterior), *words) == 0
+    assert run("forecast", str(posterior_nc), *words) == 0
     row = json.loads(capsys.readouterr().out)["rows"][0]
     assert (row["params"], row["unique_samples"], row["samples"]) == (1e5, 1e5, 3e5)
     assert row["budget_flops"] == pytest.approx(6 * 1e5 * 3e5)
@@ -99,11 +75,11 @@ def test_forecast_of_one_run_takes_its_size_data_and_epochs(
 
 @pytest.mark.slow
 def test_check_reports_law_verdict_and_held_out_runs(
-    posterior: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    posterior_nc: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     figure, report = tmp_path / "check.png", tmp_path / "check.json"
     words = ("--figure", str(figure), "--json", str(report))
-    assert run("check", str(posterior), *words) == 0
+    assert run("check", str(posterior_nc), *words) == 0
     out = capsys.readouterr().out
     assert "L = L∞ + (A N^−α + B D_eff^−β)^γ" in out
     assert "Kept apart: the 2 most expensive runs." in out
@@ -115,12 +91,12 @@ def test_check_reports_law_verdict_and_held_out_runs(
 
 @pytest.mark.slow
 def test_backtest_writes_rows_and_a_figure_and_says_what_it_skips(
-    table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    runs_csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     report, figure = tmp_path / "b.json", tmp_path / "b.png"
     words = ("--map", "params=N", "--methods", "isoflop,power-law", "--rolling")
     out = ("--json", str(report), "--figure", str(figure))
-    assert run("backtest", str(table), *words, *out) == 0
+    assert run("backtest", str(runs_csv), *words, *out) == 0
     rows = json.loads(report.read_text())
     assert {row["method"] for row in rows} == {"isoflop", "power-law"}
     assert {row["holdout"] for row in rows} == {10.0, 30.0, 100.0}
@@ -132,9 +108,11 @@ def test_backtest_writes_rows_and_a_figure_and_says_what_it_skips(
 
 @pytest.mark.slow
 def test_strict_exits_3_on_a_budget_further_than_the_runs_span(
-    posterior: Path, capsys: pytest.CaptureFixture[str]
+    posterior_nc: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    near, far = (("forecast", str(posterior), "--budget", c, "--strict") for c in ("1e12", "1e40"))
+    near, far = (
+        ("forecast", str(posterior_nc), "--budget", c, "--strict") for c in ("1e12", "1e40")
+    )
     assert run(*near) == 0
     assert (
         "Verdict: the sampler converged, the runs inform the exponents" in capsys.readouterr().err
@@ -145,11 +123,11 @@ def test_strict_exits_3_on_a_budget_further_than_the_runs_span(
 
 @pytest.mark.slow
 def test_the_habit_of_the_field_answers_through_the_same_commands(
-    table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    runs_csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "habit.nc"
     words = ("--map", "params=N", "--engine", "approach3", "--draws", "50")
-    assert run("fit", str(table), "-o", str(out), *words) == 0
+    assert run("fit", str(runs_csv), "-o", str(out), *words) == 0
     printed = capsys.readouterr().out
     assert "L = L∞ + A N^−α + B D_eff^−β, 25 runs" in printed
     assert "approach3 with its bootstrap" in printed
@@ -220,13 +198,13 @@ MISTAKES = [
 def test_a_mistake_ends_in_one_line_and_exit_code_2(
     words: tuple[str, ...],
     message: str,
-    table: Path,
+    runs_csv: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    code = run(*[word.format(table=table, folder=tmp_path) for word in words])
+    code = run(*[word.format(table=runs_csv, folder=tmp_path) for word in words])
     captured = capsys.readouterr()
     assert code == 2
     assert message in captured.err

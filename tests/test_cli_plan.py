@@ -4,25 +4,10 @@ import json
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
 from tests.command import run
 
-from isoflop.inference.simulate import simulate_runs
-
-THETA = {"loss_inf": 0.80, "log_A": 3.0, "log_B": 3.4, "alpha": 0.45, "beta": 0.35, "omega": 6.0}
-CELLS = [(n, u, 1.0) for n in np.geomspace(1e3, 3e5, 5) for u in np.geomspace(2e3, 4e5, 5)]
 COSTS = Path(__file__).parents[1] / "costs"
-
-
-@pytest.fixture(scope="module")
-def posterior(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("plan")
-    runs = simulate_runs({"full-40": THETA}, CELLS, sigma=0.003, seed=1)
-    runs.to_csv(folder / "runs.csv", index=False)
-    out = folder / "posterior.nc"
-    assert run("fit", str(folder / "runs.csv"), "-o", str(out), "--chains", "2", "--quiet") == 0
-    return out
 
 
 def test_help_shows_an_example(capsys: pytest.CaptureFixture[str]) -> None:
@@ -34,12 +19,12 @@ def test_help_shows_an_example(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.slow
 def test_a_plan_is_printed_drawn_and_written(
-    posterior: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    posterior_nc: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ("--costs", str(COSTS / "delphes.toml"), "--budget", "5 h on 2 GPUs")
     out = {"--figure": "p.png", "--json": "p.json", "--production": "r.md", "--jobs": "j.csv"}
     files = [word for pair in out.items() for word in (pair[0], str(tmp_path / pair[1]))]
-    assert run("plan", str(posterior), *words, *files, "--target", "loss 0.83") == 0
+    assert run("plan", str(posterior_nc), *words, *files, "--target", "loss 0.83") == 0
     captured = capsys.readouterr()
     assert "full-40 for 28 USD (Delphes-like jets, H100)" in captured.out
     assert "worth 10 GPU-h" in captured.out
@@ -56,10 +41,10 @@ def test_a_plan_is_printed_drawn_and_written(
 
 @pytest.mark.slow
 def test_training_alone_needs_no_cost_file_and_quiet_is_quiet(
-    posterior: Path, capsys: pytest.CaptureFixture[str]
+    posterior_nc: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     capsys.readouterr()
-    assert run("plan", str(posterior), "--budget", "1e13", "--quiet", "--json", "-") == 0
+    assert run("plan", str(posterior_nc), "--budget", "1e13", "--quiet", "--json", "-") == 0
     captured = capsys.readouterr()
     plan = json.loads(captured.out)["options"][0]["plan"]
     assert plan["flops"] == pytest.approx(1e13, rel=1e-6)
@@ -67,18 +52,18 @@ def test_training_alone_needs_no_cost_file_and_quiet_is_quiet(
 
 
 @pytest.mark.slow
-def test_strict_exits_3_on_a_plan_further_than_the_runs_span(posterior: Path) -> None:
+def test_strict_exits_3_on_a_plan_further_than_the_runs_span(posterior_nc: Path) -> None:
     near, far = (
-        ("plan", str(posterior), "--budget", c, "-q", "--strict") for c in ("1e12", "1e17")
+        ("plan", str(posterior_nc), "--budget", c, "-q", "--strict") for c in ("1e12", "1e17")
     )
     assert run(*near) == 0
     assert run(*far) == 3
 
 
 @pytest.mark.slow
-def test_same_seed_same_answer(posterior: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_same_seed_same_answer(posterior_nc: Path, capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
-    words = ("plan", str(posterior), "--budget", "1e14", "-q", "--json", "-")
+    words = ("plan", str(posterior_nc), "--budget", "1e14", "-q", "--json", "-")
     texts = []
     for seed in ("1", "1", "2"):
         assert run(*words, "--seed", seed) == 0
@@ -99,10 +84,10 @@ def test_same_seed_same_answer(posterior: Path, capsys: pytest.CaptureFixture[st
     ],
 )
 def test_a_question_out_of_reach_is_refused_in_one_line(
-    words: tuple[str, ...], message: str, posterior: Path, capsys: pytest.CaptureFixture[str]
+    words: tuple[str, ...], message: str, posterior_nc: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     capsys.readouterr()
-    assert run("plan", str(posterior), *words) == 2
+    assert run("plan", str(posterior_nc), *words) == 2
     err = capsys.readouterr().err
     assert message in err
     assert err.startswith("isoflop: ") and err.count("\n") == 1
