@@ -14,6 +14,7 @@ from tests.command import run
 from tests.forecast.full_posterior import full_posterior
 
 from isoflop.forecast.predict import deviates, group_draws
+from isoflop.forecast.report.contents import Request
 from isoflop.forecast.report.grid import parse_range, slider_stops, usual_range, whole_decades
 from isoflop.forecast.report.live import Question, find_stops, live_data
 from isoflop.forecast.report.packing import pack, pack_exactly, unpack
@@ -53,7 +54,7 @@ def posterior() -> xr.DataTree:
 
 @pytest.fixture(scope="module")
 def page(posterior: xr.DataTree) -> str:
-    return build_report(posterior, budgets=NARROW)
+    return build_report(posterior, Request(budgets=NARROW))
 
 
 @given(st.lists(st.floats(-40.0, 40.0, allow_subnormal=False), min_size=1, max_size=30))
@@ -113,7 +114,7 @@ def test_the_page_asks_nothing_of_the_network(page: str) -> None:
 
 
 def test_a_hostile_group_name_stays_text() -> None:
-    page = build_report(full_posterior(offsets={HOSTILE: 0.0}, held=False), budgets=NARROW)
+    page = build_report(full_posterior(offsets={HOSTILE: 0.0}, held=False), Request(budgets=NARROW))
     found = Elements(page)
     assert found.tags.count("script") == 2
     assert HOSTILE not in page
@@ -124,12 +125,12 @@ def test_a_hostile_group_name_stays_text() -> None:
 
 def test_a_name_that_looks_like_a_broken_formula_is_drawn_as_it_stands() -> None:
     posterior = full_posterior(offsets={r"$\bad$": 0.0})
-    page = build_report(posterior, budgets=NARROW)
+    page = build_report(posterior, Request(budgets=NARROW))
     assert r"<option>$\bad$</option>" in page
 
 
 def test_the_same_posterior_gives_the_same_bytes(posterior: xr.DataTree, page: str) -> None:
-    assert build_report(posterior, budgets=NARROW) == page
+    assert build_report(posterior, Request(budgets=NARROW)) == page
 
 
 def test_the_page_holds_the_forecast_table_of_every_stop(posterior: xr.DataTree) -> None:
@@ -147,7 +148,7 @@ def test_the_page_holds_the_forecast_table_of_every_stop(posterior: xr.DataTree)
 def test_many_draws_are_thinned_and_the_page_says_so() -> None:
     groups = {f"group {i}": 0.01 * i for i in range(10)}
     posterior = full_posterior(offsets=groups, draws=2000, held=False)
-    page = build_report(posterior, budgets=NARROW)
+    page = build_report(posterior, Request(budgets=NARROW))
     assert len(page.encode()) < 3e6
     assert "one in 2 of the posterior&#39;s 4000" in page
     data = json.loads(Elements(page).scripts[0])
@@ -158,11 +159,11 @@ def test_many_draws_are_thinned_and_the_page_says_so() -> None:
 
 
 def test_groups_are_chosen_by_name_and_shown_in_order(posterior: xr.DataTree) -> None:
-    page = build_report(posterior, groups=["kinematic"], budgets=NARROW)
+    page = build_report(posterior, Request(groups=["kinematic"], budgets=NARROW))
     assert "<option>kinematic</option>" in page
     assert "<option>all</option>" not in page
     with pytest.raises(ValueError, match="unknown group 'full'; this posterior has all, kinematic"):
-        build_report(posterior, groups=["full"])
+        build_report(posterior, Request(groups=["full"]))
 
 
 def test_a_law_without_runs_is_refused_with_the_remedy() -> None:
@@ -171,7 +172,7 @@ def test_a_law_without_runs_is_refused_with_the_remedy() -> None:
         bare[name] = bare[name].to_dataset().isel(run=slice(0, 9))
     with pytest.raises(ValueError, match=r"group 'kinematic' has no runs in the posterior, .*fit`"):
         build_report(bare)
-    build_report(bare, groups=["all"], budgets=NARROW)
+    build_report(bare, Request(groups=["all"], budgets=NARROW))
 
 
 @pytest.mark.parametrize(

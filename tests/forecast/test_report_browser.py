@@ -18,6 +18,7 @@ from tests.forecast.full_posterior import full_posterior
 
 from isoflop.forecast.cost import PARTS, cost_draws, read_costs
 from isoflop.forecast.predict import group_draws, quantiles
+from isoflop.forecast.report.contents import Request
 from isoflop.forecast.report.page import build_report, format_number
 from isoflop.inference.posterior import save
 
@@ -165,7 +166,7 @@ def test_the_page_checks_itself_against_the_command(page: Chrome) -> None:
 
 def test_a_bounded_metric_is_evaluated_below_its_ceiling(chromium: Chrome, tmp_path: Path) -> None:
     bounded = full_posterior(offsets={"all": 0.0}, ceiling=1.0)
-    (tmp_path / "b.html").write_text(build_report(bounded, budgets=(1e13, 1e15)))
+    (tmp_path / "b.html").write_text(build_report(bounded, Request(budgets=(1e13, 1e15))))
     _open(chromium, tmp_path / "b.html")
     said = chromium.find_element(By.ID, "agreement").text
     assert float(said.split()[-1]) < 1e-7
@@ -284,7 +285,7 @@ def test_on_paper_the_controls_are_gone_and_all_runs_are_there(page: Chrome) -> 
 
 def test_a_full_page_is_small_and_opens_in_under_a_second(chromium: Chrome, tmp_path: Path) -> None:
     offsets = {"full-10": 0.0, "full-40": -0.05, "kin-40": 0.3}
-    text = build_report(full_posterior(draws=2000, offsets=offsets), budgets=(1e13, 1e17))
+    text = build_report(full_posterior(draws=2000, offsets=offsets), Request(budgets=(1e13, 1e17)))
     assert len(text.encode()) < 3e6
     (tmp_path / "r.html").write_text(text)
     loads: list[float] = []

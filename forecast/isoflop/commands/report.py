@@ -46,6 +46,7 @@ def report(
     reach = parse_range(budgets) if budgets else None
     check_writable(out)
     from isoflop.forecast.cost import read_costs
+    from isoflop.forecast.report.contents import Request
     from isoflop.forecast.report.page import build_report
     from isoflop.forecast.significance import read_scenario
     from isoflop.inference.posterior import load
@@ -61,8 +62,7 @@ def report(
         "posterior": str(path),
         "SHA-256 of the posterior": hashlib.sha256(path.read_bytes()).hexdigest(),
     }
-    page = build_report(
-        posterior,
+    request = Request(
         groups=group,
         budgets=reach,
         scenario=analysis,
@@ -70,6 +70,7 @@ def report(
         seed=seed,
         origin=origin,
     )
+    page = build_report(posterior, request)
     with writing(out) as temporary:
         temporary.write_text(page, encoding="utf-8")
     size = out.stat().st_size

@@ -2,7 +2,7 @@
 
 import platform
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
 
@@ -50,6 +50,24 @@ RUN_COLUMNS = {
 
 
 @dataclass(frozen=True)
+class Request:
+    """What a report is asked to show."""
+
+    groups: Sequence[str] | None = None
+    """Groups, all by default."""
+    budgets: tuple[float, float] | None = None
+    """Least and largest stop of the slider [FLOP], about the runs by default."""
+    scenario: Scenario | None = None
+    """Analysis that says what the loss is worth."""
+    costs: Costs | None = None
+    """Cost model that says what the plans cost."""
+    seed: int = 0
+    """Seed of the forecast table and of the prices."""
+    origin: Mapping[str, str] = field(default_factory=dict)
+    """Lines added to how the page was made, as its command."""
+
+
+@dataclass(frozen=True)
 class Contents:
     """Everything the page shows."""
 
@@ -89,22 +107,15 @@ class Contents:
     """What the script evaluates."""
 
 
-def collect(
-    posterior: xr.DataTree,
-    *,
-    groups: Sequence[str] | None = None,
-    budgets: tuple[float, float] | None = None,
-    scenario: Scenario | None = None,
-    costs: Costs | None = None,
-    seed: int = 0,
-    origin: Mapping[str, str] | None = None,
-) -> Contents:
-    """Everything that the page shows, as `page.build_report` describes it."""
-    shown = _shown_groups(posterior, groups)
+def collect(posterior: xr.DataTree, request: Request) -> Contents:
+    """Everything that the page shows; raises as `page.build_report` says."""
+    shown = _shown_groups(posterior, request.groups)
     runs = _compared_runs(posterior, shown)
     flops = runs["flops"].to_numpy()
-    along = slider_stops(*(budgets or usual_range(flops)))
-    question = Question(shown, tuple(along), seed=seed, scenario=scenario, costs=costs)
+    along = slider_stops(*(request.budgets or usual_range(flops)))
+    question = Question(
+        shown, tuple(along), seed=request.seed, scenario=request.scenario, costs=request.costs
+    )
     stops = find_stops(posterior, question)
     data = live_data(posterior, question, stops)
     told = [along.index(budget) for budget in whole_decades(along)]
@@ -117,16 +128,16 @@ def collect(
         notes=_notes(posterior, diagnosis, runs),
         groups=shown,
         start=start,
-        analysis=_analysis(posterior, scenario),
+        analysis=_analysis(posterior, request.scenario),
         decades=_decades([row for at in stops.values() for i in told for row in at[i].rows]),
         equation=law_named(posterior.attrs["law"]).equation,
-        pictures=_pictures(posterior, shown, runs, along[start], seed=seed),
+        pictures=_pictures(posterior, shown, runs, along[start], seed=request.seed),
         convergence=_convergence(posterior, diagnosis),
         parameters=_parameters(diagnosis, shown),
         runs_sentence=_runs_sentence(posterior, runs),
         run_columns=tuple(RUN_COLUMNS.values()),
         runs=runs[list(RUN_COLUMNS)].to_numpy(object).tolist(),
-        made=(*(origin or {}).items(), *_made(posterior, question, data["stride"])),
+        made=(*request.origin.items(), *_made(posterior, question, data["stride"])),
         data=data | {"checks": _checks(stops, told)},
     )
 

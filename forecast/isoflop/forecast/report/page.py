@@ -8,50 +8,25 @@ and styles act, known by their hashes, and no request leave it.
 import base64
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
 from importlib.resources import files
 
 import xarray as xr
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from isoflop.forecast.cost import Costs
-from isoflop.forecast.report.contents import Contents, collect
-from isoflop.forecast.significance import Scenario
+from isoflop.forecast.report.contents import Contents, Request, collect
 
 SCRIPTS = ("law.js", "chart.js", "page.js")
 RAISED = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 
 
-def build_report(
-    posterior: xr.DataTree,
-    *,
-    groups: Sequence[str] | None = None,
-    budgets: tuple[float, float] | None = None,
-    scenario: Scenario | None = None,
-    costs: Costs | None = None,
-    seed: int = 0,
-    origin: Mapping[str, str] | None = None,
-) -> str:
+def build_report(posterior: xr.DataTree, request: Request | None = None) -> str:
     """The report of a posterior as the text of one HTML file.
 
-    `groups` are shown, all by default, with the slider over `budgets`, least and largest [FLOP].
-    A `scenario` adds what the loss is worth to an analysis, and `costs` what the plans cost. `seed`
-    is that of the forecast table, and of the prices. `origin` adds lines to how
-    the page was made, such as its command. Raises `ValueError` for a group that the posterior does
-    not have, for one without runs, and for a budget that pays for no run.
+    Raises `ValueError` for a group that the posterior does not have, for one without runs, and for
+    a budget that pays for no run.
     """
-    return render(
-        collect(
-            posterior,
-            groups=groups,
-            budgets=budgets,
-            scenario=scenario,
-            costs=costs,
-            seed=seed,
-            origin=origin,
-        )
-    )
+    return render(collect(posterior, request or Request()))
 
 
 def render(contents: Contents) -> str:
