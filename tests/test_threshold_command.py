@@ -56,6 +56,7 @@ def test_the_threshold_is_told_in_words_in_json_and_in_a_figure(tmp_path: Path) 
     assert "28 runs over repeated samples: 10 overfitting, 18 underfitting, 0 undecided" in (
         ended.stdout
     )
+    assert "Every run is judged over its first 16 passes" in ended.stdout
     assert "Published for jets: x = 0.47 (arXiv:2602.15781)" in ended.stdout
     assert "Verdict: the sampler converged" in ended.stdout
     told = json.loads(out.read_text())

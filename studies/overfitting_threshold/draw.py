@@ -32,12 +32,12 @@ from isoflop.training.records import read_curves, read_records
 
 HERE = Path(__file__).parent
 NAME = "overfitting_threshold"
-CUT = f"first {ENOUGH_PASSES} passes"
-"""Name of the fit to curves cut short."""
+ALL = "all passes"
+"""Name of the fit to labels from all the passes that each run was given."""
 
 
 def main(records: str) -> None:
-    """Fit all runs, a group with both labels alone, and curves cut short; write JSON and PNG."""
+    """Fit all runs, a group with both labels alone, and all passes; write JSON and PNG."""
     table, curves = read_records(records), read_curves(records)
     runs = label_runs(table, curves)
     found = fit_threshold(runs)
@@ -46,16 +46,13 @@ def main(records: str) -> None:
         for group in found.groups
         if group not in found.one_sided
     }
-    # Only small U was trained for more passes: cut short, all curves are judged over as many.
-    passes = curves.dropna(subset="loss").sort_values("samples", kind="stable")
-    short = passes[passes.groupby("run_id").cumcount() < ENOUGH_PASSES]
-    alone[CUT] = fit_threshold(label_runs(table, short))
+    others = alone | {ALL: fit_threshold(label_runs(table, curves, every_pass=True))}
     with writing(HERE / f"{NAME}.json") as temporary:
-        temporary.write_text(json.dumps(numbers(found, alone), indent=1) + "\n", encoding="utf-8")
-    save_figure(figure(found, threshold_band(found), alone[CUT]), HERE / f"{NAME}.png")
+        temporary.write_text(json.dumps(numbers(found, others), indent=1) + "\n", encoding="utf-8")
+    save_figure(figure(found, threshold_band(found), others[ALL]), HERE / f"{NAME}.png")
 
 
-def numbers(found: Threshold, alone: dict[str, Threshold]) -> dict[str, Any]:
+def numbers(found: Threshold, others: dict[str, Threshold]) -> dict[str, Any]:
     """Everything that the page quotes, and every run with its label."""
     table = threshold_table(found)
     verdict = judge_threshold(found, table)
@@ -63,6 +60,7 @@ def numbers(found: Threshold, alone: dict[str, Threshold]) -> dict[str, Any]:
     return {
         "verdict": {"ok": verdict.ok, "reasons": verdict.reasons},
         "rule": RULE,
+        "passes_judged": ENOUGH_PASSES,
         "counts": found.counts,
         "counts_by_group": json.loads(labels.to_json(orient="index")),
         "one_sided_groups": found.one_sided,
@@ -76,15 +74,15 @@ def numbers(found: Threshold, alone: dict[str, Threshold]) -> dict[str, Any]:
         "share_of_posterior_below_published": float((found.exponent < PUBLISHED_EXPONENT).mean()),
         "exponent_otherwise": {
             group: json.loads(threshold_table(one).loc["x"].to_json(double_precision=6))
-            for group, one in alone.items()
+            for group, one in others.items()
         },
-        "counts_cut_short": alone[CUT].counts,
+        "counts_otherwise": {name: one.counts for name, one in others.items()},
         "divergent": found.divergent,
         "runs": json.loads(found.runs.to_json(orient="records")),
     }
 
 
-def figure(found: Threshold, band: pd.DataFrame, cut: Threshold) -> Figure:
+def figure(found: Threshold, band: pd.DataFrame, every: Threshold) -> Figure:
     """A panel for each group, and the posterior of the exponent."""
     count = len(found.groups)
     whole = Figure(figsize=(3.1 * (count + 1), 3.9), layout="constrained")
@@ -102,18 +100,18 @@ def figure(found: Threshold, band: pd.DataFrame, cut: Threshold) -> Figure:
         }
     panels[0].set_ylabel("parameters $N$")
     whole.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=6, fontsize=8)
-    exponent_axes(panels[-1], found.exponent.ravel(), cut.exponent.ravel())
+    exponent_axes(panels[-1], found.exponent.ravel(), every.exponent.ravel())
     return whole
 
 
-def exponent_axes(ax: Axes, draws: np.ndarray, cut: np.ndarray) -> None:
-    """The posterior of x with its 68 % interval, that of cut curves, prior and published value."""
+def exponent_axes(ax: Axes, draws: np.ndarray, every: np.ndarray) -> None:
+    """The posterior of x with its 68 % interval, that of all passes, prior and published value."""
     edges = np.linspace(-0.75, 1.75, 61)
     ax.hist(draws, bins=edges, density=True, color=BAND, alpha=0.35, label="posterior")
     low, high = np.quantile(draws, (0.16, 0.84))
     ax.axvspan(low, high, color=BAND, alpha=0.15, lw=0, label="68 %")
     style = {"density": True, "histtype": "step", "color": UNDER, "lw": 1.2}
-    ax.hist(cut, bins=edges, label=CUT, **style)
+    ax.hist(every, bins=edges, label=ALL, **style)
     prior = np.exp(-0.5 * ((edges - EXPONENT.location) / EXPONENT.scale) ** 2)
     prior /= EXPONENT.scale * np.sqrt(2.0 * np.pi)
     ax.plot(edges, prior, color="black", lw=1.0, ls=":", label="prior")

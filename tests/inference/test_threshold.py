@@ -8,6 +8,7 @@ import pytest
 
 from isoflop.inference.sampler import Lengths
 from isoflop.inference.threshold import (
+    ENOUGH_PASSES,
     EXPONENT,
     LOG_SLOPE,
     OFFSET,
@@ -87,6 +88,23 @@ def test_only_measured_passes_of_runs_that_did_not_diverge_are_labelled() -> Non
     )
     (row,) = label_runs(records, curves).to_dict("records")
     assert (row["run_id"], row["passes"], row["label"]) == ("again", 3, "overfitting")
+
+
+def test_runs_of_one_size_are_judged_alike_however_long_they_were_trained() -> None:
+    names, given = ["short", "long"], {"short": 16, "long": 40}
+    records = pd.DataFrame(
+        {"run_id": names, "group": "all", "params": 1e4, "unique_samples": 1e3, "status": "ok"}
+    )
+    passes = np.arange(1, 41)
+    loss = np.where(passes <= 20, 1.2 - 0.01 * passes, 1.0 + 0.01 * (passes - 20))  # turns at 20
+    curve = pd.DataFrame({"samples": 1e3 * passes, "train_loss": 1.5 - 0.02 * passes, "loss": loss})
+    curves = pd.concat([curve[: given[name]].assign(run_id=name) for name in names])
+    alike = label_runs(records, curves)
+    assert alike["label"].tolist() == ["underfitting", "underfitting"]
+    assert alike["passes"].tolist() == [ENOUGH_PASSES, ENOUGH_PASSES]
+    unlike = label_runs(records, curves, every_pass=True)
+    assert unlike["label"].tolist() == ["underfitting", "overfitting"]
+    assert unlike["passes"].tolist() == [16, 40]
 
 
 # --- the posterior --------------------------------------------------------------------------------

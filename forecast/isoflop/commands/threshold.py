@@ -35,6 +35,8 @@ def threshold(
 ) -> None:
     """Say from which size on runs over repeated samples overfit: N_thr as a power of U.
 
+    Every run is judged over its first 16 passes, however many it was given.
+
     Example: isoflop threshold studies/jets/records --figure threshold.png
     """
     from isoflop.training.records import read_curves, read_records

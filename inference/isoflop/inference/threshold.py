@@ -1,6 +1,8 @@
 """From which size on do networks overfit the samples they are shown again? N_thr ∝ U^x.
 
-Each run over repeated samples is labelled from its curve. The labels are Bernoulli with
+Each run over repeated samples is labelled from its curve, all runs over the same number of passes.
+A run that is trained for longer has longer to overfit, and sweeps give few samples more passes:
+labels from every pass that a run was given would put that into x. The labels are Bernoulli with
 
     logit P(overfitting) = k (log N − log N_thr),    log N_thr = a_g + x log(U / U_0),
 
@@ -41,11 +43,12 @@ RISE = 0.01
 STALL = 5
 """Passes without a new best that count."""
 ENOUGH_PASSES = 16
-"""Passes after which a run that does not overfit is called underfitting."""
+"""Passes over which every run is judged; what comes after them is not looked at."""
 RULE = (
-    "overfitting: after its best pass a run's training loss fell further, but its validation loss "
-    f"ended more than {RISE:.0%} above the best or made no new best in {STALL} passes; "
-    f"underfitting: none of this in {ENOUGH_PASSES} passes; shorter runs are undecided"
+    f"every run is judged over its first {ENOUGH_PASSES} passes; overfitting: after its best pass "
+    "the training loss fell further, but the validation loss ended more than "
+    f"{RISE:.0%} above the best or made no new best in {STALL} passes; underfitting: none of this "
+    f"in {ENOUGH_PASSES} passes; shorter runs that show none of it are undecided"
 )
 
 MIN_SIDE = 5
@@ -88,7 +91,8 @@ class Threshold:
     groups: tuple[str, ...]
     """Names of the groups."""
     runs: pd.DataFrame
-    """All runs over repeated samples: run_id, group, params, unique_samples, passes, label."""
+    """All runs over repeated samples: run_id, group, params, unique_samples, passes, label; the
+    passes are those that were judged."""
     exponent: Floats
     """x, shape (chain, draw)."""
     slope: Floats
@@ -121,7 +125,7 @@ class Threshold:
 
 
 def label_curve(train_loss: Floats, loss: Floats) -> str:
-    """The label of one run by `RULE`, from its losses after each pass [nat], shape (passes,)."""
+    """The label of one run by `RULE`, from the losses after the passes judged [nat], (passes,)."""
     best = int(np.argmin(loss))
     learned_on = train_loss[-1] < train_loss[best]
     stalled = len(loss) - 1 - best >= STALL
@@ -130,15 +134,19 @@ def label_curve(train_loss: Floats, loss: Floats) -> str:
     return "underfitting" if len(loss) >= ENOUGH_PASSES else "undecided"
 
 
-def label_runs(records: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
+def label_runs(
+    records: pd.DataFrame, curves: pd.DataFrame, *, every_pass: bool = False
+) -> pd.DataFrame:
     """Label every run over repeated samples; columns as in `Threshold.runs`.
 
     A run counts as repeated when its curve has a validation loss for two or more passes. Diverged
-    runs are left out.
+    runs are left out. With `every_pass` a run is judged over all the passes that it was given, not
+    over the first `ENOUGH_PASSES`: then runs that differ in them do not compare.
     """
-    passes = curves.dropna(subset="loss").sort_values("samples", kind="stable")
+    measured = curves.dropna(subset="loss").sort_values("samples", kind="stable")
+    first = measured.groupby("run_id").head(ENOUGH_PASSES)
     rows = []
-    for run_id, curve in passes.groupby("run_id", sort=False):
+    for run_id, curve in (measured if every_pass else first).groupby("run_id", sort=False):
         found = records[(records["run_id"] == run_id) & (records["status"] != "diverged")]
         if found.empty or len(curve) < 2:
             continue
