@@ -18,7 +18,7 @@ import numpy as np
 import xarray as xr
 
 from isoflop.forecast.advice import outcomes
-from isoflop.forecast.cost import read_costs
+from isoflop.forecast.costmodel import read_costs
 from isoflop.forecast.marginal import marginals
 from isoflop.forecast.option import Option, make_option
 from isoflop.forecast.plan import cheapest_run, make_plans

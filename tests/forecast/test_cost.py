@@ -1,22 +1,13 @@
+import re
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from isoflop.forecast.cost import (
-    Costs,
-    cost_draws,
-    cost_parts,
-    in_unit,
-    price_draws,
-    prices,
-    read_costs,
-    training_alone,
-    units_of,
-    with_measured_speed,
-    worth,
-)
+from isoflop.forecast.cost import cost_draws, cost_parts, price_draws, prices
+from isoflop.forecast.costmodel import Costs, read_costs, training_alone, with_measured_speed
+from isoflop.forecast.money import in_unit, units_of, worth
 from isoflop.forecast.units import parse_amount
 
 COSTS = Path(__file__).parents[2] / "costs"
@@ -130,6 +121,40 @@ def test_every_unit_and_back(plain: Costs) -> None:
     for unit in units_of(plain):
         amount = f"{in_unit(plain, 7.0, unit)!r} {unit}"
         assert worth(plain, parse_amount(amount), text=amount) == pytest.approx(7.0)
+
+
+def test_a_cpu_core_is_counted_in_device_hours_and_never_in_those_of_a_gpu() -> None:
+    costs = read_costs(COSTS / "cpu.toml")
+    assert "device-h" in units_of(costs) and "GPU-h" not in units_of(costs)
+    for text in ("500 device-h", "10 h on 50 devices", "500 core-h", "10 USD"):
+        assert worth(costs, parse_amount(text), text=text) == pytest.approx(10.0)
+    message = (
+        "budget '5 GPU-h' cannot be priced by Delphes-like jets, one CPU core; give it in USD, "
+        "device-h, FLOP, kWh, core-h, HS23-h, CHF, EUR, or as '5 days on 8 devices'"
+    )
+    with pytest.raises(ValueError, match=re.escape(message)):
+        worth(costs, parse_amount("5 GPU-h"), text="5 GPU-h")
+
+
+def test_a_gpu_may_be_called_a_device(plain: Costs) -> None:
+    for text in ("3 GPU-h", "3 device-h"):
+        assert worth(plain, parse_amount(text), text=text) == pytest.approx(6.0)
+
+
+@pytest.mark.parametrize(
+    ("unit", "price", "message"),
+    [
+        ("TPU", "2 USD/GPU-h", "device.unit is 'TPU'; give 'GPU', or 'device' for a CPU core or"),
+        ("GPU", "2 USD/core-h", "'2 USD/core-h' is not by the GPU; set device.unit = 'device'"),
+        ("device", "2 USD/GPU-h", "is not by the device; set device.unit = 'GPU', or the price"),
+    ],
+)
+def test_the_unit_of_a_device_is_that_of_its_price(
+    tmp_path: Path, unit: str, price: str, message: str
+) -> None:
+    given = f'unit = "{unit}"\nprice = "{price}"'
+    with pytest.raises(ValueError, match=re.escape(message)):
+        read_costs(written(tmp_path, ('price = "2 USD/GPU-h"', given)))
 
 
 def test_energy_pays_where_there_is_no_rent(tmp_path: Path) -> None:

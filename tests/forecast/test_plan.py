@@ -10,7 +10,8 @@ from tests.forecast.conftest import COST, TRUTH, make_posterior
 
 from isoflop.forecast.allocate import best_plan, best_plans
 from isoflop.forecast.compare import Curve, compare
-from isoflop.forecast.cost import Costs, prices, training_alone
+from isoflop.forecast.cost import prices
+from isoflop.forecast.costmodel import Costs, training_alone
 from isoflop.forecast.limits import Constraints
 from isoflop.forecast.marginal import marginals
 from isoflop.forecast.option import Option, law_loss, make_option
@@ -249,6 +250,13 @@ def test_device_day_is_spent_the_better_way(posterior: xr.DataTree) -> None:
     both = [losses(posterior, Runs(*map(np.array, run))).mean() for run in (
         ([n * factor], [u], [e]), ([n], [u], [e * factor]))]  # fmt: skip
     assert losses(posterior, day.runs).mean() == pytest.approx(min(both), rel=1e-9)
+
+
+def test_a_day_of_what_is_no_gpu_is_a_device_day(posterior: xr.DataTree) -> None:
+    costs = priced(jet=1e9)
+    core = replace(costs, device=replace(costs.device, unit="device"))
+    found = marginals(make_plans(option(posterior, core), 1e16))
+    assert [one.more for one in found] == ["1e6 jets", "1 device-day", "1 pass"]
 
 
 def test_true_cost_stays_within_the_budget_as_surely_as_asked(posterior: xr.DataTree) -> None:

@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 
 from isoflop.forecast.advice import advise
-from isoflop.forecast.cost import read_costs
+from isoflop.forecast.costmodel import read_costs
 from isoflop.forecast.option import Option, make_option
 from isoflop.forecast.plan import make_plans
 from isoflop.forecast.scenario import Scenario

@@ -9,7 +9,7 @@ import pytest
 import xarray as xr
 
 from isoflop.forecast.advice import Advice, advise, to_json
-from isoflop.forecast.cost import Costs, read_costs, training_alone
+from isoflop.forecast.costmodel import Costs, read_costs, training_alone
 from isoflop.forecast.option import Option, make_option
 from isoflop.forecast.plan import Plans, make_plans
 from isoflop.forecast.plan_figure import plan_figure
@@ -63,7 +63,7 @@ def test_production_without_a_cost_file_is_refused(posterior: xr.DataTree) -> No
 
 
 def test_jobs_train_the_plan_once_a_seed(plans: Plans) -> None:
-    jobs = training_jobs([plans], gpus=4, seeds=range(3))
+    jobs = training_jobs([plans], devices=4, seeds=range(3))
     assert [job.seed for job in jobs] == [0, 1, 2]
     assert len({job.job for job in jobs}) == 3
     params, unique, epochs = plans.runs.at(0)
@@ -71,7 +71,7 @@ def test_jobs_train_the_plan_once_a_seed(plans: Plans) -> None:
     assert jobs[0].samples == pytest.approx(unique * epochs)
     assert jobs[0].flops == pytest.approx(6.0 * params * unique * epochs)
     hours = jobs[0].flops / (0.006 * 989e12) / 3600.0
-    assert jobs[0].gpu_hours == pytest.approx(hours)
+    assert jobs[0].device_hours == pytest.approx(hours)
     assert jobs[0].wall_hours == pytest.approx(hours / 4.0)
 
 
@@ -113,7 +113,7 @@ def test_json_has_the_promised_keys(advice: Advice) -> None:
     assert [one["more"] for one in plan["marginal"]] == ["1e6 jets", "1 GPU-day", "1 pass"]
     assert set(plan["marginal"][0]) == {"more", "spent_on", "factor", "price", "change"}
     assert set(plan["resources"]) == {
-        "memory_byte", "gpu_hours", "gpu_days", "core_hours", "disk_byte", "training_kWh",
+        "memory_byte", "device_hours", "device_days", "core_hours", "disk_byte", "training_kWh",
     }  # fmt: skip
     target = option["target"]
     assert set(target) == {

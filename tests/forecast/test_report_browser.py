@@ -16,7 +16,8 @@ from selenium.webdriver.support.ui import Select, WebDriverWait
 from tests.command import run
 from tests.forecast.full_posterior import full_posterior
 
-from isoflop.forecast.cost import PARTS, cost_draws, read_costs
+from isoflop.forecast.cost import PARTS, cost_draws
+from isoflop.forecast.costmodel import read_costs
 from isoflop.forecast.predict import group_draws, quantiles
 from isoflop.forecast.report.contents import Request
 from isoflop.forecast.report.page import build_report, format_number

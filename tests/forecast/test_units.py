@@ -8,6 +8,7 @@ from isoflop.forecast.units import Amount, measures_of, parse_amount, require_am
     [
         ("5 days on 8 GPUs", "960 GPU-h"),
         ("2 h on 16 cores", "115200 core-s"),
+        ("3 days on 2 devices", "144 device-h"),
         ("3 kWh", "10.8 MJ"),
         ("989 TFLOP/s", "9.89e14 FLOP/s"),
         ("50 USD/TB/year", "0.05 USD/GB/year"),
@@ -33,7 +34,8 @@ def test_a_rate_times_a_time_measures_what_is_left() -> None:
 
 
 def test_amounts_of_different_kinds_do_not_pass_for_each_other() -> None:
-    for unit, other in (("GPU-h", "core-h"), ("USD", "EUR"), ("HS23-s", "core-s"), ("W", "J")):
+    time = (("GPU-h", "core-h"), ("GPU-h", "device-h"), ("device-h", "core-h"))
+    for unit, other in (*time, ("USD", "EUR"), ("HS23-s", "core-s"), ("W", "J")):
         assert measures_of(unit) != measures_of(other)
 
 

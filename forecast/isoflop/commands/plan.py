@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from isoflop.forecast.advice import Advice
-    from isoflop.forecast.cost import Costs
+    from isoflop.forecast.costmodel import Costs
     from isoflop.forecast.limits import Constraints
     from isoflop.forecast.option import Option
     from isoflop.forecast.significance import Scenario
@@ -132,7 +132,7 @@ def _constraints(
 
 def _cost_models(paths: list[Path], measured: Path | None) -> dict[str, "Costs"]:
     """The cost models by the names of their files, with the speed of records if they are given."""
-    from isoflop.forecast.cost import read_costs, training_alone, with_measured_speed
+    from isoflop.forecast.costmodel import read_costs, training_alone, with_measured_speed
 
     if measured and not paths:
         raise ValueError("--measured needs --costs, the file whose speed it replaces")
@@ -150,7 +150,7 @@ def _cost_models(paths: list[Path], measured: Path | None) -> dict[str, "Costs"]
 
 def _money(budget: str, costs: "Costs") -> float:
     """A budget in money, by the first cost file."""
-    from isoflop.forecast.cost import worth
+    from isoflop.forecast.money import worth
     from isoflop.forecast.units import parse_amount
 
     amount = parse_amount(budget, thing="budget", example="2000 USD")
@@ -203,7 +203,7 @@ def _write_requests(advice: "Advice", production: str, jobs: str, *, gpus: int, 
             raise ValueError(f"--production is for one option, not {names}; choose with --group")
         write_rows(production_table(plans[0]), production, thing="production")
     if jobs:
-        rows = training_jobs(plans, gpus=gpus, seeds=range(seeds))
+        rows = training_jobs(plans, devices=gpus, seeds=range(seeds))
         write_rows(rows, jobs, thing="jobs")
 
 

@@ -89,9 +89,9 @@ def _plan_lines(plans: Plans) -> Iterator[str]:
         yield f"  on a bound: {reason}"
     yield from _cost_lines(plans)
     needs = resources(plans)
-    if "gpu_hours" in needs:
+    if "device_hours" in needs:
         yield (
-            f"  takes {number(needs['gpu_hours'])} h of {plans.option.costs.device.name}, "
+            f"  takes {number(needs['device_hours'])} h of {plans.option.costs.device.name}, "
             f"{number(needs['core_hours'])} core-h of {plans.option.costs.simulation.name}, "
             f"{number(needs['disk_byte'] / 1e9)} GB of disk"
         )

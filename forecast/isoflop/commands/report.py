@@ -45,7 +45,7 @@ def report(
 
     reach = parse_range(budgets) if budgets else None
     check_writable(out)
-    from isoflop.forecast.cost import read_costs
+    from isoflop.forecast.costmodel import read_costs
     from isoflop.forecast.report.contents import Request
     from isoflop.forecast.report.page import build_report
     from isoflop.forecast.significance import read_scenario

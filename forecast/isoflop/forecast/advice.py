@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from isoflop.forecast.compare import Comparison, Curve, compare
-from isoflop.forecast.cost import PARTS, in_unit, prices, units_of
+from isoflop.forecast.cost import PARTS, prices
 from isoflop.forecast.limits import BYTES_PER_PARAM, DAY
 from isoflop.forecast.marginal import Marginal, marginals
+from isoflop.forecast.money import in_unit, units_of
 from isoflop.forecast.option import Option
 from isoflop.forecast.plan import (
     DECADES,
@@ -203,8 +204,8 @@ def resources(plans: Plans) -> dict[str, float]:
     hours = float(plans.flops[0]) / at.speed / 3600.0
     power = option.costs.device.power
     found |= {
-        "gpu_hours": hours,
-        "gpu_days": hours * 3600.0 / DAY,
+        "device_hours": hours,
+        "device_days": hours * 3600.0 / DAY,
         "core_hours": unique * at.core_seconds / 3600.0,
         "disk_byte": unique * option.costs.storage.size.median,
     }

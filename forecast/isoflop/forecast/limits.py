@@ -7,7 +7,8 @@ Memory bounds N by 16 byte a parameter: weights, gradients and the two moments o
 import math
 from dataclasses import dataclass
 
-from isoflop.forecast.cost import GRADIENT, Costs, Prices, prices
+from isoflop.forecast.cost import GRADIENT, Prices, prices
+from isoflop.forecast.costmodel import Costs
 from isoflop.forecast.predict import Draws
 from isoflop.forecast.spending import MOST_PASSES, Runs, Spending
 
@@ -131,7 +132,7 @@ def _require_sense(constraints: Constraints, costs: Costs) -> None:
     if (constraints.days is None) != (constraints.gpus is None):
         given, other = ("days", "gpus") if constraints.gpus is None else ("gpus", "days")
         raise ValueError(
-            f"a constraint on {given} needs one on {other}: the training of T days on G GPUs"
+            f"a constraint on {given} needs one on {other}: the training of T days on G devices"
         )
 
 

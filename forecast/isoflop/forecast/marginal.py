@@ -15,7 +15,6 @@ from isoflop.forecast.plan import Plans, parts_of
 from isoflop.forecast.spending import Runs
 
 MILLION = 1e6
-DEVICE_DAY = "1 GPU-day"
 JETS = "1e6 jets"
 PASS = "1 pass"
 
@@ -25,7 +24,7 @@ class Marginal:
     """What one more of something changes, at each plan; arrays of shape (draws, points)."""
 
     more: str
-    """What there is one more of: `1e6 jets`, `1 GPU-day` or `1 pass`."""
+    """What there is one more of: `1e6 jets`, `1 GPU-day` (or `1 device-day`) or `1 pass`."""
     spent_on: tuple[str, ...]
     """How it is spent, a word a point."""
     runs: Runs
@@ -81,7 +80,8 @@ def _device_day(plans: Plans) -> Marginal:
         np.where(worse, longer.epochs, larger.epochs),
     )
     words = tuple("more passes" if longest else "a larger network" for longest in worse)
-    return _marginal(plans, DEVICE_DAY, chosen, factor=factor, spent_on=words)
+    more = f"1 {option.costs.device.unit}-day"
+    return _marginal(plans, more, chosen, factor=factor, spent_on=words)
 
 
 def _expected(option: Option, runs: Runs) -> np.ndarray:

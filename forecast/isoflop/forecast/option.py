@@ -13,7 +13,7 @@ from zlib import crc32
 import numpy as np
 import xarray as xr
 
-from isoflop.forecast.cost import Costs
+from isoflop.forecast.costmodel import Costs
 from isoflop.forecast.limits import Cap, Constraints, Smallest, caps_of, spending_of
 from isoflop.forecast.outcomes import Quantity, outcome_draws, quantities
 from isoflop.forecast.predict import Draws, group_draws, predictive_draws

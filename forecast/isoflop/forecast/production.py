@@ -66,9 +66,9 @@ class Job:
     """Training compute by the records' convention, in FLOP."""
     device: str
     """What it runs on."""
-    gpus: int
+    devices: int
     """How many of these at once."""
-    gpu_hours: float | None
+    device_hours: float | None
     """Device-hours, the median; None without a cost file."""
     wall_hours: float | None
     """Wall time on all devices, in hours."""
@@ -93,10 +93,10 @@ def production_table(plans: Plans) -> tuple[ProductionRow, ...]:
 
 
 def training_jobs(
-    plans: Sequence[Plans], *, gpus: int = 1, seeds: Sequence[int] = (0,)
+    plans: Sequence[Plans], *, devices: int = 1, seeds: Sequence[int] = (0,)
 ) -> tuple[Job, ...]:
     """The trainings of plans (one point each), one a seed."""
-    return tuple(_job(one, gpus, seed) for one in plans for seed in seeds)
+    return tuple(_job(one, devices, seed) for one in plans for seed in seeds)
 
 
 def write_rows(
@@ -144,7 +144,7 @@ def _row(plans: Plans, process: str, jets: int, files: int) -> ProductionRow:
     )
 
 
-def _job(plans: Plans, gpus: int, seed: int) -> Job:
+def _job(plans: Plans, devices: int, seed: int) -> Job:
     option, (params, unique, epochs) = plans.option, plans.runs.at(0)
     flops = float(plans.flops[0])
     known = not option.costs.training_alone
@@ -159,9 +159,9 @@ def _job(plans: Plans, gpus: int, seed: int) -> Job:
         samples=round(unique * epochs),
         flops=flops,
         device=option.costs.device.name,
-        gpus=gpus,
-        gpu_hours=hours,
-        wall_hours=None if hours is None else hours / gpus,
+        devices=devices,
+        device_hours=hours,
+        wall_hours=None if hours is None else hours / devices,
         memory_GB=params * BYTES_PER_PARAM / 1e9,
         seed=seed,
     )

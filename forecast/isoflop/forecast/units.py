@@ -29,13 +29,13 @@ _TIMES |= {"day": 86400.0, "days": 86400.0, "week": 604800.0, "weeks": 604800.0}
 # A Julian year, as in astronomy.
 _TIMES |= {"year": 31557600.0, "years": 31557600.0}
 _COUNTED = {"GPU": "GPU", "GPUs": "GPU", "core": "core", "cores": "core"}
-_COUNTED |= {"jet": "jet", "jets": "jet"}
+_COUNTED |= {"device": "device", "devices": "device", "jet": "jet", "jets": "jet"}
 # HS23 was tuned to equal HS06 on its reference machine; one number serves for both.
 _COUNTED |= {"HS23": "HS23", "HS06": "HS23"}
 _PREFIXED = {"FLOP": "FLOP", "FLOPs": "FLOP", "B": "B", "W": "W", "J": "J"}
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|nan|inf"
 _QUANTITY = re.compile(rf"\s*(?P<number>{_NUMBER})\s*(?P<unit>.*?)\s*")
-_CROWD = re.compile(r"(?P<time>.+?)\s+on\s+(?P<count>[\d.eE+]+)\s*(?P<what>GPUs?|cores?)")
+_CROWD = re.compile(r"(?P<time>.+?)\s+on\s+(?P<count>[\d.eE+]+)\s*(?P<what>GPUs?|devices?|cores?)")
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Amount:
     """A number in base units with what it measures."""
 
     value: float
-    """In FLOP, s, GPU, core, HS23, J, B, jet, currencies and their products."""
+    """In FLOP, s, GPU, device, core, HS23, J, B, jet, currencies and their products."""
     measures: Measures
     """What it measures; empty for a pure number."""
 

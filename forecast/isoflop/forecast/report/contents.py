@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from isoflop.forecast.cost import Costs
+from isoflop.forecast.costmodel import Costs
 from isoflop.forecast.fans import forecast_curves
 from isoflop.forecast.outcomes import missing_link
 from isoflop.forecast.predict import group_names

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from isoflop.forecast.cost import PARTS, Costs, cost_draws
+from isoflop.forecast.cost import PARTS, cost_draws
+from isoflop.forecast.costmodel import Costs
 from isoflop.forecast.fans import run_points
 from isoflop.forecast.outcomes import EFFICIENCY, LUMINOSITY, RATIO, REJECTION
 from isoflop.forecast.predict import QUANTILES, Draws, deviates, group_draws, quantiles

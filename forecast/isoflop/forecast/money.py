@@ -1,0 +1,69 @@
+"""What a budget is worth in other units, at the medians of a cost model.
+
+FLOP, GPU-hours (device-hours of what is no GPU), core-hours of simulation, HS23-seconds, kWh and
+currencies are each worth money, and so each other.
+"""
+
+from isoflop.forecast.cost import prices
+from isoflop.forecast.costmodel import DEVICE, Costs
+from isoflop.forecast.units import CURRENCIES, Amount, Measures, measures_of, unit_scale
+
+
+def worth(costs: Costs, budget: Amount, *, text: str) -> float:
+    """A budget in money: FLOP, GPU-h or device-h, core-h, HS23-s, kWh or any currency."""
+    return budget.value * _price_of(costs, budget.measures, text)
+
+
+def in_unit(costs: Costs, money: float, unit: str) -> float:
+    """Money in another unit."""
+    price = _price_of(costs, measures_of(unit), f"1 {unit}")
+    return money / (price * unit_scale(unit))
+
+
+def units_of(costs: Costs) -> tuple[str, ...]:
+    """The units in which this cost model can say what a budget is worth."""
+    if costs.training_alone:
+        return ("FLOP",)
+    energy = ("kWh",) if costs.device.power else ()
+    cores = ("core-h", "HS23-h") if costs.simulation.price.median > 0.0 else ()
+    return (costs.currency, f"{costs.device.unit}-h", "FLOP", *energy, *cores, *costs.exchange)
+
+
+def _price_of(costs: Costs, measures: Measures, text: str) -> float:
+    """Money for one base unit of what a budget measures."""
+    if measures in ((), measures_of("FLOP")):
+        return float(prices(costs).flop)
+    if costs.training_alone:
+        raise ValueError(
+            f"budget {text!r}: only training FLOP are counted without a cost file; give --costs, "
+            "for example costs/delphes.toml, or a budget in FLOP"
+        )
+    known = _known_prices(costs)
+    missing = [name for name in CURRENCIES if measures == measures_of(name)]
+    if measures not in known and missing:
+        raise ValueError(
+            f"budget {text!r}: {costs.name} has no exchange rate of {missing[0]}; add "
+            f"exchange.{missing[0]} = '… {costs.currency}'"
+        )
+    if measures not in known or not known[measures] > 0.0:
+        raise ValueError(
+            f"budget {text!r} cannot be priced by {costs.name}; give it in "
+            f"{', '.join(units_of(costs))}, or as '5 days on 8 {costs.device.unit}s'"
+        )
+    return known[measures]
+
+
+def _known_prices(costs: Costs) -> dict[Measures, float]:
+    """Money for one base unit of all that the cost model prices, FLOP apart."""
+    second, simulation = float(prices(costs).second), costs.simulation
+    # Time of a GPU is not time of a CPU core: only a device that is a GPU prices it.
+    devices = {DEVICE, costs.device.unit}
+    known = {measures_of(f"{unit}-s"): second for unit in devices}
+    known[measures_of(costs.currency)] = 1.0
+    known |= {measures_of(name): rate for name, rate in costs.exchange.items()}
+    known[measures_of("core-s")] = simulation.price.median
+    known[measures_of("HS23-s")] = simulation.price.median / simulation.core.median
+    if costs.device.power:
+        overhead = costs.energy.overhead.median if costs.energy else 1.0
+        known[measures_of("J")] = second / (costs.device.power.median * overhead)
+    return known
