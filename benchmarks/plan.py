@@ -17,12 +17,13 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from isoflop.forecast.advice import outcomes
+from isoflop.forecast.account import outcomes
 from isoflop.forecast.costmodel import read_costs
 from isoflop.forecast.marginal import marginals
 from isoflop.forecast.option import Option, make_option
-from isoflop.forecast.plan import cheapest_run, make_plans
+from isoflop.forecast.plan import make_plans
 from isoflop.forecast.predict import group_names, quantiles
+from isoflop.forecast.pricing import cheapest_run
 from isoflop.inference import laws
 from isoflop.inference import posterior as contract
 

@@ -15,7 +15,8 @@ from isoflop.forecast.costmodel import Costs, training_alone
 from isoflop.forecast.limits import Constraints
 from isoflop.forecast.marginal import marginals
 from isoflop.forecast.option import Option, law_loss, make_option
-from isoflop.forecast.plan import make_plans, require_reach
+from isoflop.forecast.plan import make_plans
+from isoflop.forecast.pricing import require_reach
 from isoflop.forecast.spending import Runs, Spending, largest_log_params, runs_at
 from isoflop.forecast.target import Target, cheapest_plan, parse_target, reach_probability
 from isoflop.forecast.uncertain import Uncertain

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from isoflop.forecast.advice import Advice, advise, to_json
+from isoflop.forecast.advice import Advice, advise
+from isoflop.forecast.advice_json import to_json
 from isoflop.forecast.costmodel import Costs, read_costs, training_alone
 from isoflop.forecast.option import Option, make_option
 from isoflop.forecast.plan import Plans, make_plans

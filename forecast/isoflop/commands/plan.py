@@ -78,7 +78,8 @@ def plan(
 
     Example: isoflop plan posterior.nc --costs costs/delphes.toml --budget "100 USD"
     """
-    from isoflop.forecast.advice import advise, to_json
+    from isoflop.forecast.advice import advise
+    from isoflop.forecast.advice_json import to_json
     from isoflop.forecast.outcomes import missing_link
     from isoflop.forecast.production import MANIFESTS, TABLES, require_table_format
     from isoflop.forecast.target import parse_target

@@ -2,16 +2,8 @@
 
 from collections.abc import Iterator
 
-from isoflop.forecast.advice import (
-    Advice,
-    Answer,
-    changes,
-    equivalents,
-    outcomes,
-    resources,
-    shares,
-    summary,
-)
+from isoflop.forecast.account import changes, equivalents, outcomes, resources, shares, summary
+from isoflop.forecast.advice import Advice, Answer
 from isoflop.forecast.cost import PARTS
 from isoflop.forecast.plan import Plans
 

@@ -11,7 +11,8 @@ import numpy as np
 from isoflop.forecast.cost import prices
 from isoflop.forecast.limits import DAY
 from isoflop.forecast.option import Option, law_loss
-from isoflop.forecast.plan import Plans, parts_of
+from isoflop.forecast.plan import Plans
+from isoflop.forecast.pricing import parts_of
 from isoflop.forecast.spending import Runs
 
 MILLION = 1e6

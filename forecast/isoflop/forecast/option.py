@@ -22,6 +22,9 @@ from isoflop.forecast.spending import Runs, Spending
 from isoflop.inference import laws
 from isoflop.inference.posterior import LAW_VARIABLES
 
+SEARCHED_DRAWS = 400
+"""The search for a plan looks at so many draws, evenly taken; all that is shown uses all."""
+
 
 @dataclass(frozen=True)
 class Option:
@@ -46,6 +49,11 @@ class Option:
     def group(self) -> str:
         """Name of the group."""
         return self.draws.group
+
+    @property
+    def searched(self) -> int:
+        """The search for a plan looks at every so-many-th draw."""
+        return max(1, len(self.draws.alpha) // SEARCHED_DRAWS)
 
     @cached_property
     def spending(self) -> Spending:

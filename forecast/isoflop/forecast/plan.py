@@ -14,44 +14,26 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike
 
-from isoflop.forecast.cost import Parts, cost_draws, cost_parts, prices
+from isoflop.forecast.cost import Parts
 from isoflop.forecast.limits import bounds_met
-from isoflop.forecast.option import Option, fitted_runs, law_excess, law_loss
+from isoflop.forecast.option import Option, law_excess, law_loss
 from isoflop.forecast.outcomes import REJECTION
 from isoflop.forecast.predict import extrapolation_decades
+from isoflop.forecast.pricing import drawn_costs, parts_of, require_budgets
+from isoflop.forecast.ranges import Ranges, ranges_about
 from isoflop.forecast.spending import Runs, Score, runs_at, search
 
-SEARCHED_DRAWS = 400
-"""The search for a plan looks at so many draws, evenly taken; all that is shown uses all."""
 PRECISION = 0.1
 """Of each draw's own best plan, in log N and log e: its loss is flat there."""
 CHUNK = 10
 """Budgets at a time in the search of each draw, so that its arrays stay in the cache."""
 TOLERANCE = 0.001
 """Plans whose expected loss is within this share of the best are as good."""
-NEAR = (25, 13)
-"""Grid of plans about the best that are compared with it, in log N and v."""
 WITHIN = 0.5
 """Probability with which the true cost stays within the budget, if no other is asked for."""
 CONTINGENCY = 0.002
 """Relative precision with which it does."""
 CONTINGENCY_ROUNDS = 8
-DECADES = 10.0
-"""Budgets more than this many decades above the cheapest run are refused."""
-
-
-@dataclass(frozen=True)
-class Ranges:
-    """Plans that are as good as the best, within the tolerance or the noise; arrays (2, points)."""
-
-    params: np.ndarray
-    """Smallest and largest N."""
-    unique_samples: np.ndarray
-    """Smallest and largest U, in jets."""
-    epochs: np.ndarray
-    """Fewest and most passes."""
-    training_share: np.ndarray
-    """Smallest and largest share of the budget that goes into training."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +81,7 @@ class Plans:
     @cached_property
     def ranges(self) -> Ranges:
         """The plans that are as good."""
-        return _ranges(self.option, self.spent, self.at, tolerance=self.tolerance)
+        return ranges_about(self.option, self.spent, self.at, tolerance=self.tolerance)
 
     def bounds(self, place: int = 0) -> tuple[str, ...]:
         """What a plan sits on, in words; empty for a free optimum."""
@@ -140,7 +122,7 @@ def make_plans(
     The true cost is within the budget with probability `within`. Raises `ValueError` for a budget
     that does not pay for one parameter and one jet.
     """
-    money = _budgets(option, budget)
+    money = require_budgets(option, budget)
     spent, at = _within(option, money, quick_search(option, money), within)
     if quantity != "loss":
         at = search(_expected(option, quantity), option.spending, spent, start=at)
@@ -172,69 +154,16 @@ def _within(
     return spent, at
 
 
-def drawn_costs(option: Option, runs: Runs) -> Parts:
-    """Draws of what runs cost, in money, shape (draws, points)."""
-    return cost_draws(
-        option.costs,
-        len(option.draws.alpha),
-        params=runs.params,
-        unique_samples=runs.unique_samples,
-        epochs=runs.epochs,
-        flops_per_param_sample=option.draws.flops_per_param_sample,
-        seed=option.seed,
-    )
-
-
 def quick_search(
     option: Option, money: np.ndarray, *, start: tuple[np.ndarray, np.ndarray] | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """log N and v of the plans with the smallest expected loss, for budgets known to be good."""
-    every = max(1, len(option.draws.alpha) // SEARCHED_DRAWS)
 
     def expected(params: np.ndarray, unique: np.ndarray, epochs: np.ndarray) -> np.ndarray:
-        loss = law_loss(option.draws, Runs(params, unique, epochs), every=every)
+        loss = law_loss(option.draws, Runs(params, unique, epochs), every=option.searched)
         return np.asarray(loss.mean(axis=0))
 
     return search(expected, option.spending, money, start=start, step=0.1)
-
-
-def parts_of(option: Option, runs: Runs) -> Parts:
-    """What runs cost at the medians, by part, in money."""
-    return cost_parts(
-        prices(option.costs),
-        runs.params,
-        unique_samples=runs.unique_samples,
-        epochs=runs.epochs,
-        flops_per_param_sample=option.draws.flops_per_param_sample,
-    )
-
-
-def cheapest_run(option: Option) -> float:
-    """What the cheapest fitted run of the group costs by the cost model, in money."""
-    own = fitted_runs(option.posterior, option.group)
-    params, samples, unique = (
-        own[name].values.astype(float) for name in ("params", "samples", "unique_samples")
-    )
-    return float(parts_of(option, Runs(params, unique, samples / unique)).total.min())
-
-
-def require_reach(option: Option, money: float, *, far: bool, text: str) -> None:
-    """Refuse a budget below the cheapest run ever trained or `DECADES` above it."""
-    if far:
-        return
-    least, unit = cheapest_run(option), option.costs.currency
-    if money < least:
-        raise ValueError(
-            f"budget {text} is {money:.3g} {unit}, below {least:.3g} {unit}, what the cheapest run "
-            f"ever trained in {option.group} costs by {option.costs.name}: no run says what so "
-            "little buys; give more, or --far if that is meant"
-        )
-    if money > least * 10.0**DECADES:
-        raise ValueError(
-            f"budget {text} is {money:.3g} {unit}, {np.log10(money / least):.1f} decades above the "
-            f"cheapest run ever trained in {option.group}, {least:.3g} {unit}: no law has been "
-            f"seen to hold over more than {DECADES:g}; give less, or --far if that is meant"
-        )
 
 
 def _expected(option: Option, name: str) -> Score:
@@ -272,49 +201,3 @@ def _best_loss(option: Option, money: np.ndarray, at: tuple[np.ndarray, np.ndarr
     # NumPy lets go of the interpreter, so threads share the cores; the numbers do not depend on it.
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         return np.concatenate(list(pool.map(best, range(0, len(money), CHUNK))), axis=1)
-
-
-def _ranges(
-    option: Option, money: np.ndarray, at: tuple[np.ndarray, np.ndarray], *, tolerance: float
-) -> Ranges:
-    """How far N, U and e may move before the expected loss is worse than the tolerance or noise."""
-    every = max(1, len(option.draws.alpha) // SEARCHED_DRAWS)
-    best = law_loss(option.draws, runs_at(option.spending, money, *at), every=every)
-    columns = [[value, value] for value in _sizes(option, runs_at(option.spending, money, *at))]
-    # Closer together about the plan, for an optimum may be sharp.
-    near, far = (np.linspace(-1.0, 1.0, points) for points in NEAR)
-    reach, passes = np.log(10.0) * near * np.abs(near), 0.25 * far * np.abs(far)
-    for shift, place in ((n, v) for n in reach for v in passes):
-        runs = runs_at(
-            option.spending,
-            money,
-            np.maximum(at[0] + shift, 0.0),
-            np.clip(at[1] + place, 0.0, 1.0),
-        )
-        worse = law_loss(option.draws, runs, every=every) - best
-        noise = 2.0 * worse.std(axis=0) / np.sqrt(len(worse))
-        good = worse.mean(axis=0) <= np.maximum(tolerance * best.mean(axis=0), noise)
-        good &= runs.params <= option.spending.most_params * (1.0 + 1e-9)
-        for pair, value in zip(columns, _sizes(option, runs), strict=True):
-            pair[0] = np.where(good, np.minimum(pair[0], value), pair[0])
-            pair[1] = np.where(good, np.maximum(pair[1], value), pair[1])
-    return Ranges(*(np.stack(pair) for pair in columns))
-
-
-def _sizes(option: Option, runs: Runs) -> tuple[np.ndarray, ...]:
-    """N, U, e and the share of training, of runs of shape (points,)."""
-    parts = parts_of(option, runs)
-    return runs.params, runs.unique_samples, runs.epochs, parts.training / parts.total
-
-
-def _budgets(option: Option, budget: ArrayLike) -> np.ndarray:
-    money = np.atleast_1d(np.asarray(budget, float))
-    bad = money[~(np.isfinite(money) & (money >= option.spending.least))]
-    if bad.size:
-        unit = option.costs.currency
-        raise ValueError(
-            f"budget is {bad[0]:.3g} {unit}; it must be finite and at least "
-            f"{option.spending.least:.3g} {unit}, what one parameter and one jet cost in "
-            f"{option.name}; give a larger budget"
-        )
-    return money

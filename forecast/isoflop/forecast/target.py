@@ -7,15 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from isoflop.forecast.option import Option, fitted_runs
-from isoflop.forecast.plan import (
-    DECADES,
-    TOLERANCE,
-    WITHIN,
-    Plans,
-    cheapest_run,
-    drawn_costs,
-    quick_search,
-)
+from isoflop.forecast.plan import TOLERANCE, WITHIN, Plans, quick_search
+from isoflop.forecast.pricing import DECADES, cheapest_run, drawn_costs
 from isoflop.forecast.spending import Runs, runs_at, search
 
 LADDER = 41
