@@ -18,8 +18,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from isoflop.commands.backtest_text import print_backtest
 from isoflop.files import writing
-from isoflop.forecast.figures import backtest_figure, save_figure
+from isoflop.forecast.check_figures import backtest_figure
+from isoflop.forecast.figures import save_figure
 from isoflop.inference.backtest import LENGTHS, METHODS, Row, backtest, split, to_json
 from isoflop.inference.fit import sample_law, usable_runs
 from isoflop.inference.laws import LAWS
@@ -27,7 +29,6 @@ from isoflop.inference.model import group_names, new_runs, run_data
 from isoflop.inference.predictive import replicated_loss
 from isoflop.inference.priors import DEFAULT
 from isoflop.inference.scores import score
-from isoflop.terminal import print_backtest
 from isoflop.training.records import read_records
 
 ROOT = Path(__file__).parents[1]

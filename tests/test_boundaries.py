@@ -36,7 +36,7 @@ def test_the_namespace_has_no_init() -> None:
         ("isoflop.inference.fit", "torch uproot pythia8mc"),
         ("isoflop.forecast.table", "numpyro torch"),
         ("isoflop.forecast.outcomes", "numpyro torch matplotlib"),
-        ("isoflop.forecast.figures", "matplotlib.pyplot numpyro torch"),
+        ("isoflop.forecast.forecast_figures", "matplotlib.pyplot numpyro torch"),
         ("isoflop.forecast.report.page", "matplotlib.pyplot numpyro torch"),
         ("isoflop.training.jets.simulate", "pythia8mc fastjet torch"),
     ],

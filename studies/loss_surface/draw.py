@@ -17,7 +17,7 @@ from studies.study import COLUMNS, once_through, read_posterior, write_study
 from isoflop.forecast.allocate import optimal
 from isoflop.forecast.exponents import exponent_intervals
 from isoflop.forecast.fans import forecast_curves
-from isoflop.forecast.figures import isoflop_axes
+from isoflop.forecast.forecast_figures import isoflop_axes
 from isoflop.forecast.predict import Draws, group_draws, group_names, loss_draws, quantiles
 
 BEYOND = 10.0

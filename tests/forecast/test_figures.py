@@ -9,16 +9,10 @@ from matplotlib.collections import FillBetweenPolyCollection, PathCollection
 from matplotlib.figure import Figure
 
 from isoflop.forecast.allocate import best_plan, optimal
+from isoflop.forecast.check_figures import check_figure, held_out_figure, residual_axes
 from isoflop.forecast.fans import ForecastCurves, forecast_curves
-from isoflop.forecast.figures import (
-    check_figure,
-    forecast_axes,
-    forecast_figure,
-    held_out_figure,
-    isoflop_axes,
-    residual_axes,
-    save_figure,
-)
+from isoflop.forecast.figures import save_figure
+from isoflop.forecast.forecast_figures import forecast_axes, forecast_figure, isoflop_axes
 from isoflop.forecast.predict import group_draws, predictive_draws, quantiles
 from isoflop.forecast.table import fitted_comparison, held_out_comparison
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from isoflop.commands.design_text import print_design
 from isoflop.commands.options import (
     Figure,
     Json,
@@ -13,7 +14,7 @@ from isoflop.commands.options import (
     require_figure_name,
     write_text,
 )
-from isoflop.terminal import note, print_design
+from isoflop.terminal import note
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from isoflop.commands.backtest_text import print_backtest, print_link_backtest
+from isoflop.commands.law_text import print_law
 from isoflop.commands.options import (
     Figure,
     Json,
@@ -18,14 +20,7 @@ from isoflop.commands.options import (
     stop_if_untrusted,
     write_text,
 )
-from isoflop.terminal import (
-    note,
-    print_backtest,
-    print_law,
-    print_link_backtest,
-    progress_bar,
-    show,
-)
+from isoflop.terminal import note, progress_bar, show
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -191,7 +186,8 @@ def backtest(
     if not quiet and json_out != "-":
         print_backtest(rows, skipped)
     if figure:
-        from isoflop.forecast.figures import backtest_figure, save_figure
+        from isoflop.forecast.check_figures import backtest_figure
+        from isoflop.forecast.figures import save_figure
 
         save_figure(backtest_figure(pd.DataFrame(map(asdict, rows))), figure)
         note(f"figure in {figure}")
@@ -220,7 +216,8 @@ def _backtest_physics(
 def _draw_check(posterior: "xr.DataTree", out: str) -> None:
     if not out:
         return
-    from isoflop.forecast.figures import check_figure, save_figure
+    from isoflop.forecast.check_figures import check_figure
+    from isoflop.forecast.figures import save_figure
     from isoflop.forecast.table import fitted_comparison, held_out_comparison
 
     held = held_out_comparison(posterior) if "predictions" in posterior.children else None

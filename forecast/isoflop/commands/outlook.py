@@ -15,7 +15,8 @@ from isoflop.commands.options import (
     stop_if_untrusted,
     write_text,
 )
-from isoflop.terminal import note, print_forecast
+from isoflop.commands.outlook_text import print_forecast
+from isoflop.terminal import note
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -116,7 +117,8 @@ def _draw_forecast(
     posterior: "xr.DataTree", budgets: list[float], groups: list[str] | None, out: str
 ) -> None:
     from isoflop.forecast.fans import forecast_curves
-    from isoflop.forecast.figures import forecast_figure, save_figure
+    from isoflop.forecast.figures import save_figure
+    from isoflop.forecast.forecast_figures import forecast_figure
 
     curves = forecast_curves(posterior, sorted(set(budgets)), groups=groups)
     save_figure(forecast_figure(curves), out)

@@ -15,7 +15,8 @@ from isoflop.commands.options import (
     require_figure_name,
     write_text,
 )
-from isoflop.terminal import note, print_threshold
+from isoflop.commands.threshold_text import print_threshold
+from isoflop.terminal import note
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -17,8 +17,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FormatStrFormatter, MaxNLocator, NullLocator
 
+from isoflop.forecast.check_figures import held_out_figure, residual_axes
 from isoflop.forecast.fans import ForecastCurves
-from isoflop.forecast.figures import COLOURS, MARKERS, held_out_figure, isoflop_axes, residual_axes
+from isoflop.forecast.figures import COLOURS, MARKERS
+from isoflop.forecast.forecast_figures import isoflop_axes
 from isoflop.forecast.report.intervals import ParameterIntervals
 
 # Narrow enough that the text can be read on a phone.

@@ -1,0 +1,74 @@
+"""What `isoflop fit` and `isoflop check` print of the law: its parameters and their verdict."""
+
+from typing import TYPE_CHECKING, Any
+
+from isoflop.terminal import number, show, span
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from isoflop.inference.diagnostics import Diagnosis
+
+PASSES = (2.0, 4.0, 10.0)
+"""Numbers of passes over the same samples whose worth is shown."""
+
+
+def print_law(posterior: "xr.DataTree", diagnosis: "Diagnosis") -> None:
+    """The law's parameters per group, median and 68 % interval, then the verdict."""
+    from rich import box
+    from rich.table import Table
+
+    from isoflop.inference.laws import law_named
+    from isoflop.inference.posterior import LAW_VARIABLES
+
+    law = law_named(posterior.attrs["law"])
+    runs = posterior["constant_data"].to_dataset()
+    groups = [str(group) for group in runs["group"].values]
+    show(f"{law.equation}, {runs.sizes['run']} runs; median and 68 % interval:")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("group", overflow="fold", min_width=10)
+    shown = [name for name in law.parameters if name not in ("log_A", "log_B", "log_P")]
+    for name in shown:
+        table.add_column(LAW_VARIABLES[name].symbol, no_wrap=True, justify="right")
+    rows: dict[Any, dict[Any, Any]] = diagnosis.table.to_dict("index")
+    for group in groups:
+        cells = []
+        for key in (f"{name}[{group}]" for name in shown):
+            mark = "*" if key in diagnosis.prior_driven else ""
+            if key not in rows:  # a parameter that this fit keeps fixed
+                cells.append("–")
+                continue
+            row = rows[key]
+            cells.append(f"{row['median']:.3g}{mark}\n{row['q16']:.3g} – {row['q84']:.3g}")
+        table.add_row(group, *cells)
+    show(table)
+    if any(f"{name}[{group}]" in diagnosis.prior_driven for name in shown for group in groups):
+        show("* decided by the prior: no run informs it.")
+    if posterior.attrs.get("engine") == "nuts":
+        rhat, ess = diagnosis.table["rhat"].max(), diagnosis.table["ess_bulk"].min()
+        show(
+            f"R-hat at most {rhat:.3f}, effective draws at least {ess:.0f}, "
+            f"{diagnosis.divergent} divergent."
+        )
+    if diagnosis.influential:
+        show(f"Runs that decide the fit by themselves: {', '.join(diagnosis.influential)}.")
+    _print_repetition(posterior, groups, diagnosis.prior_driven)
+
+
+def _print_repetition(posterior: "xr.DataTree", groups: list[str], driven: tuple[str, ...]) -> None:
+    """What more passes over the same samples buy, in each group whose runs know it."""
+    from isoflop.forecast.predict import group_draws, quantiles, repetition_gain
+
+    known = [group for group in groups if f"omega[{group}]" not in driven]
+    if posterior.attrs.get("engine") != "nuts" or not known:
+        return
+    show("More passes over the same samples are worth, in fresh samples (median, 68 %):")
+    for group in known:
+        draws = group_draws(posterior, group)
+        gain = quantiles(repetition_gain(draws, PASSES))
+        cells = [
+            f"{passes:g} passes {number(middle)} ({span(low, high)})"
+            for passes, (_, low, middle, high, _) in zip(PASSES, gain.T, strict=True)
+        ]
+        aside = " (before what overfitting costs)" if draws.final else ""
+        show(f"  {group}: {'; '.join(cells)}{aside}")

@@ -1,0 +1,154 @@
+"""The figures that check a fit: residuals, forecasts of hidden runs one by one, back-tests.
+
+They draw what `table` and `isoflop.inference.backtest` computed.
+"""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FormatStrFormatter, LogLocator, NullLocator
+
+from isoflop.forecast.figures import (
+    GROUPS_IN_AXES_LEGEND,
+    draw_legend,
+    new_axes,
+    power_of_ten,
+    styles_of,
+)
+
+
+def check_figure(fitted: pd.DataFrame, held_out: pd.DataFrame | None = None) -> Figure:
+    """Residuals of all runs; beside them, if any were kept apart, their forecasts one by one."""
+    if held_out is None:
+        figure = Figure(figsize=(6.4, 4.6), layout="constrained")
+        residual_axes(fitted, ax=figure.subplots())
+        return figure
+    height = max(4.6, 1.6 + 0.2 * min(len(held_out), 60))
+    figure = Figure(figsize=(12.0, height), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    residual_axes(fitted, held_out, ax=left)
+    held_out_figure(held_out, ax=right)
+    right.set_title("runs kept apart from the fit", fontsize=10)
+    return figure
+
+
+def residual_axes(
+    fitted: pd.DataFrame, held_out: pd.DataFrame | None = None, ax: Axes | None = None
+) -> Axes:
+    """Observed over predicted loss of every run against compute, with 95 % intervals.
+
+    Filled markers are runs of the fit, open ones were kept apart.
+    """
+    ax = ax or new_axes()
+    styles = styles_of(sorted(set(fitted["group"])))
+    tables = [(fitted, True)] + ([] if held_out is None else [(held_out, False)])
+    for table, filled in tables:
+        for group, (colour, marker) in styles.items():
+            runs = table[table["group"] == group]
+            _draw_residuals(ax, runs, colour, marker, filled=filled)
+    ax.axhline(0.0, color="black", linewidth=0.8)
+    ax.set_xscale("log")
+    ax.set_xlabel("training compute $C$ [FLOP]")
+    ax.set_ylabel("observed over predicted loss − 1 [%]")
+    ax.set_title("posterior-predictive check, 95 % intervals", fontsize=10)
+    handles = [
+        Line2D([], [], color=c, marker=m, ls="", ms=5, label=group)
+        for group, (c, m) in styles.items()
+    ]
+    if held_out is not None:
+        handles.append(Line2D([], [], color="0.3", marker="o", ls="", mfc="none", label="held out"))
+    draw_legend(ax, handles, outside=len(styles) > GROUPS_IN_AXES_LEGEND)
+    return ax
+
+
+def held_out_figure(comparison: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Observed over predicted loss of each held-out run, with the predicted intervals."""
+    count = len(comparison)
+    ax = ax or new_axes(figsize=(6.4, 1.6 + 0.28 * min(count, 60)))
+    styles = styles_of(sorted(set(comparison["group"])))
+    shown = ["low_95", "low_68", "observed", "high_68", "high_95"]
+    relative = 100.0 * (comparison[shown].to_numpy() / comparison[["median"]].to_numpy() - 1.0)
+    for place, group in enumerate(comparison["group"]):
+        _draw_interval(ax, place, relative[place], *styles[group])
+    ax.axvline(0.0, color="black", linewidth=0.8)
+    ax.set_xlabel("observed over predicted loss − 1 [%]")
+    labels = [
+        f"$N$ = {power_of_ten(params)}, $C$ = {power_of_ten(flops)}"
+        for params, flops in zip(comparison["params"], comparison["flops"], strict=True)
+    ]
+    ax.set_yticks(range(count), labels, fontsize=8)
+    ax.set_ylim(-0.7, count - 0.3)
+    handles = [
+        Line2D([], [], color=c, marker=m, linestyle="-", markersize=5, label=group)
+        for group, (c, m) in styles.items()
+    ]
+    handles.append(Line2D([], [], color="0.4", linewidth=3.5, label="68 %"))
+    handles.append(Line2D([], [], color="0.4", linewidth=1.0, label="95 %"))
+    draw_legend(ax, handles, outside=True)  # inside it would hide intervals
+    return ax
+
+
+def backtest_figure(rows: pd.DataFrame) -> Figure:
+    """CRPS and held shares of back-tests against the factor of compute that was hidden.
+
+    `rows` has the columns of a back-test's JSON. Each point is the mean over groups and tables of
+    one hold-out factor, geometric for the CRPS; the shares wanted are the dashed lines.
+    """
+    figure = Figure(figsize=(11.0, 4.2), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    factors = sorted(set(rows["holdout"]))
+    mean = rows.assign(log_crps=np.log(rows["crps"]))
+    for method, (colour, marker) in styles_of(list(dict.fromkeys(rows["method"]))).items():
+        own = mean[mean["method"] == method].groupby("holdout")
+        style = {"color": colour, "marker": marker, "markersize": 5, "label": method}
+        score = own["log_crps"].mean()
+        left.plot(score.index, np.exp(score), **style)
+        held = own[["coverage_68", "coverage_95"]].mean()
+        right.plot(held.index, 100.0 * held["coverage_95"], **style)
+        right.plot(held.index, 100.0 * held["coverage_68"], **style, ls=":", mfc="none")
+    left.set_yscale("log")
+    left.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    left.yaxis.set_major_formatter(FormatStrFormatter("%g"))
+    left.yaxis.set_minor_locator(NullLocator())
+    left.set_ylabel("CRPS of the log loss [%], lower is better")
+    for wanted in (68.0, 95.0):
+        right.axhline(wanted, color="black", linewidth=0.8, linestyle="--")
+    right.set_ylim(-3.0, 103.0)
+    right.set_ylabel("runs held by the interval [%]")
+    right.set_title("95 % intervals (full lines) and 68 % (dotted)", fontsize=10)
+    left.set_title("error of the forecast of the hidden runs", fontsize=10)
+    for ax in (left, right):
+        ax.set_xscale("log")
+        ax.set_xticks(factors, [f"{factor:g}" for factor in factors])
+        ax.xaxis.set_minor_locator(NullLocator())
+        ax.set_xlabel("runs hidden: those above the largest compute over this factor")
+    draw_legend(left, left.get_legend_handles_labels()[0], outside=True)
+    return figure
+
+
+def _draw_residuals(
+    ax: Axes, runs: pd.DataFrame, colour: str, marker: str, *, filled: bool
+) -> None:
+    """Observed over median, with the predicted interval around zero as a thin line."""
+    median = runs["median"]
+    low, high = (100.0 * (runs[name] / median - 1.0) for name in ("low_95", "high_95"))
+    ax.vlines(runs["flops"], low, high, color=colour, lw=0.8, alpha=0.3)
+    ax.plot(
+        runs["flops"],
+        100.0 * (runs["observed"] / median - 1.0),
+        color=colour,
+        marker=marker,
+        ls="",
+        ms=4 if filled else 6,
+        mfc=colour if filled else "white",
+    )
+
+
+def _draw_interval(ax: Axes, place: int, bounds: np.ndarray, colour: str, marker: str) -> None:
+    """One run: thin line for 95 %, thick for 68 %, marker at what was observed."""
+    low_95, low_68, observed, high_68, high_95 = bounds
+    ax.plot([low_95, high_95], [place] * 2, color=colour, lw=1.0)
+    ax.plot([low_68, high_68], [place] * 2, color=colour, lw=3.5)
+    ax.plot(observed, place, color="white", marker=marker, mec=colour, ms=6)
