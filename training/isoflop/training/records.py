@@ -12,7 +12,6 @@ CSV and Parquet are read alike. Of a CSV only `params`, `samples` and `loss` are
 """
 
 import hashlib
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from pathlib import Path
@@ -25,13 +24,11 @@ import pyarrow.lib
 import pyarrow.parquet as pq
 
 from isoflop.files import writing
+from isoflop.training.record_faults import bits_remedy, find_faults, names_bits
 
 RUN_SCHEMA = "isoflop.run_record/1"
 WORKING_POINT_SCHEMA = "isoflop.working_point/1"
 CURVE_SCHEMA = "isoflop.curve/1"
-
-STATUSES = ("ok", "diverged", "overfitting")
-LOSS_KINDS = ("final", "best", "early_stopped", "smoothed")
 
 RUNS_FILE = "runs.parquet"
 WORKING_POINTS_FILE = "working_points.parquet"
@@ -200,18 +197,18 @@ def complete_records(frame: pd.DataFrame, *, source: str = "the table") -> pd.Da
     required = [name for name in ("params", "samples", "loss") if name not in frame]
     if required:
         have = ", ".join(map(str, frame.columns))
-        in_bits = [name for name in map(str, frame.columns) if _names_bits(name)]
+        in_bits = [name for name in map(str, frame.columns) if names_bits(name)]
         raise ValueError(
             f"{source}: missing column(s) {', '.join(required)}; the table has {have}; "
             "name the right ones with --map, for example --map params=N"
-            + (_to_nat(in_bits[0]) if in_bits and "loss" in required else "")
+            + (bits_remedy(in_bits[0]) if in_bits and "loss" in required else "")
         )
     if frame.empty:
         raise ValueError(f"{source}: the table has no runs")
     frame = frame.copy()
     faults = _to_types(frame)
     _fill_defaults(frame)
-    faults += _faults(frame)
+    faults += find_faults(frame)
     if faults:
         raise ValueError(f"{source}: {len(faults)} fault(s): " + "; ".join(faults))
     order = [item.name for item in fields(RunRecord)]
@@ -259,28 +256,12 @@ def _renamed(frame: pd.DataFrame, rename: Mapping[str, str], source: Path) -> pd
     if absent:
         have = ", ".join(map(str, frame.columns))
         raise ValueError(f"{source}: no column(s) {', '.join(absent)} to rename; it has {have}")
-    if _names_bits(rename.get("loss", "")):
+    if names_bits(rename.get("loss", "")):
         column = rename["loss"]
-        raise ValueError(f"{source}: loss={column}: losses are in nat{_to_nat(column)}")
+        raise ValueError(f"{source}: loss={column}: losses are in nat{bits_remedy(column)}")
     # A column that already has the contract's name gives way to the one the user points at.
     shadowed = [new for new, old in rename.items() if new in frame and new != old]
     return frame.drop(columns=shadowed).rename(columns={old: new for new, old in rename.items()})
-
-
-def _names_bits(column: str) -> bool:
-    """Whether a column is named as a loss in bits: loss_bits, bits_per_byte, val_bpb, loss (bits).
-
-    Not orbit_loss, and not the loss_8bit of a quantised network.
-    """
-    pattern = r"(?<![a-z\d])(?<!\d[-_ ])(bits?|bp[bcdpt])(?![a-z\d])"
-    return re.search(pattern, column.lower()) is not None
-
-
-def _to_nat(column: str) -> str:
-    return (
-        f"; if {column} is a loss in bits, make a column loss of {column} times ln 2 = 0.693147 "
-        "(nothing is converted silently)"
-    )
 
 
 def _to_types(frame: pd.DataFrame) -> list[str]:
@@ -316,60 +297,3 @@ def _fill_defaults(frame: pd.DataFrame) -> None:
             frame[item.name] = frame[item.name].where(frame[item.name].notna(), default)
     frame["unique_samples"] = frame["unique_samples"].fillna(frame["samples"])
     frame["flops"] = frame["flops"].fillna(6.0 * frame["params"] * frame["samples"])
-
-
-def _faults(frame: pd.DataFrame) -> list[str]:
-    faults = []
-    sizes_good = (frame["params"] > 0) & (frame["samples"] > 0)
-    for name in ("params", "samples", "unique_samples", "flops"):
-        wrong = (frame[name] <= 0) | np.isinf(frame[name])
-        if name in ("unique_samples", "flops"):  # filled from the other two: one fault, one line
-            wrong &= sizes_good
-        else:
-            faults += _missing(frame, name, frame[name].isna(), "give it or drop these runs")
-        faults += _bad(frame, name, wrong, "must be positive and finite")
-    faults += _loss_faults(frame)
-    negative = (frame["loss_stderr"] < 0) | np.isinf(frame["loss_stderr"])
-    faults += _bad(frame, "loss_stderr", negative, "must not be negative")
-    # Digitised tables carry rounding, so equality of U and D is asked for to a part in a million.
-    beyond = frame["unique_samples"] > frame["samples"] * (1 + 1e-6)
-    faults += _bad(frame, "unique_samples", beyond, "must not exceed samples")
-    for name, allowed in (("status", STATUSES), ("loss_kind", LOSS_KINDS)):
-        unknown = ~frame[name].isin(allowed)
-        faults += _bad(frame, name, unknown, f"must be one of {', '.join(allowed)}")
-    faults += _bad(frame, "run_id", frame["run_id"].isna(), "must be given")
-    repeated = frame["run_id"].duplicated() & frame["run_id"].notna()
-    return faults + _bad(frame, "run_id", repeated, "must be unique")
-
-
-def _loss_faults(frame: pd.DataFrame) -> list[str]:
-    measured, loss = frame["status"] != "diverged", frame["loss"]
-    remedy = "drop these runs, or set their status to diverged if they diverged"
-    faults = _missing(frame, "loss", measured & loss.isna(), remedy)
-    faults += _bad(frame, "loss", measured & np.isinf(loss), "must be finite unless diverged")
-    negative = _bad(frame, "loss", measured & (loss <= 0) & ~np.isinf(loss), "must be positive")
-    why = (
-        ", for every law here has a floor above zero and takes the logarithm of the loss, so the "
-        "log likelihood of continuous data or a differential entropy is no loss for it; add a "
-        "known constant, or give a loss that is positive (cross-entropy, error rate)"
-    )
-    return faults + [fault + why for fault in negative]
-
-
-def _missing(frame: pd.DataFrame, name: str, absent: "pd.Series[bool]", remedy: str) -> list[str]:
-    """One line for a column's absent values: how many of how many, where the first is."""
-    if not absent.any():
-        return []
-    first = frame.loc[absent, "run_id"].iloc[0]
-    return [
-        f"{name} is missing in {int(absent.sum())} of {len(frame)} runs (first {first}); {remedy}"
-    ]
-
-
-def _bad(frame: pd.DataFrame, name: str, wrong: "pd.Series[bool]", bound: str) -> list[str]:
-    """One line for a column's wrong values: how many, where the first is, what it should be."""
-    if not wrong.any():
-        return []
-    first = frame.loc[wrong].iloc[0]
-    where = "" if name == "run_id" else f" (run {first['run_id']})"
-    return [f"{name} {bound}: {int(wrong.sum())} value(s), first {first[name]}{where}"]

@@ -1,0 +1,84 @@
+"""What can be wrong with a table of run records, each fault in one line with its remedy."""
+
+import re
+
+import numpy as np
+import pandas as pd
+
+STATUSES = ("ok", "diverged", "overfitting")
+LOSS_KINDS = ("final", "best", "early_stopped", "smoothed")
+
+
+def find_faults(frame: pd.DataFrame) -> list[str]:
+    """Every fault of a table that has all columns of `RunRecord`; empty if it may be fitted."""
+    faults = []
+    sizes_good = (frame["params"] > 0) & (frame["samples"] > 0)
+    for name in ("params", "samples", "unique_samples", "flops"):
+        wrong = (frame[name] <= 0) | np.isinf(frame[name])
+        if name in ("unique_samples", "flops"):  # filled from the other two: one fault, one line
+            wrong &= sizes_good
+        else:
+            faults += _missing(frame, name, frame[name].isna(), "give it or drop these runs")
+        faults += _bad(frame, name, wrong, "must be positive and finite")
+    faults += _loss_faults(frame)
+    negative = (frame["loss_stderr"] < 0) | np.isinf(frame["loss_stderr"])
+    faults += _bad(frame, "loss_stderr", negative, "must not be negative")
+    # Digitised tables carry rounding, so equality of U and D is asked for to a part in a million.
+    beyond = frame["unique_samples"] > frame["samples"] * (1 + 1e-6)
+    faults += _bad(frame, "unique_samples", beyond, "must not exceed samples")
+    for name, allowed in (("status", STATUSES), ("loss_kind", LOSS_KINDS)):
+        unknown = ~frame[name].isin(allowed)
+        faults += _bad(frame, name, unknown, f"must be one of {', '.join(allowed)}")
+    faults += _bad(frame, "run_id", frame["run_id"].isna(), "must be given")
+    repeated = frame["run_id"].duplicated() & frame["run_id"].notna()
+    return faults + _bad(frame, "run_id", repeated, "must be unique")
+
+
+def _loss_faults(frame: pd.DataFrame) -> list[str]:
+    measured, loss = frame["status"] != "diverged", frame["loss"]
+    remedy = "drop these runs, or set their status to diverged if they diverged"
+    faults = _missing(frame, "loss", measured & loss.isna(), remedy)
+    faults += _bad(frame, "loss", measured & np.isinf(loss), "must be finite unless diverged")
+    negative = _bad(frame, "loss", measured & (loss <= 0) & ~np.isinf(loss), "must be positive")
+    why = (
+        ", for every law here has a floor above zero and takes the logarithm of the loss, so the "
+        "log likelihood of continuous data or a differential entropy is no loss for it; add a "
+        "known constant, or give a loss that is positive (cross-entropy, error rate)"
+    )
+    return faults + [fault + why for fault in negative]
+
+
+def _missing(frame: pd.DataFrame, name: str, absent: "pd.Series[bool]", remedy: str) -> list[str]:
+    """One line for a column's absent values: how many of how many, where the first is."""
+    if not absent.any():
+        return []
+    first = frame.loc[absent, "run_id"].iloc[0]
+    return [
+        f"{name} is missing in {int(absent.sum())} of {len(frame)} runs (first {first}); {remedy}"
+    ]
+
+
+def _bad(frame: pd.DataFrame, name: str, wrong: "pd.Series[bool]", bound: str) -> list[str]:
+    """One line for a column's wrong values: how many, where the first is, what it should be."""
+    if not wrong.any():
+        return []
+    first = frame.loc[wrong].iloc[0]
+    where = "" if name == "run_id" else f" (run {first['run_id']})"
+    return [f"{name} {bound}: {int(wrong.sum())} value(s), first {first[name]}{where}"]
+
+
+def names_bits(column: str) -> bool:
+    """Whether a column is named as a loss in bits: loss_bits, bits_per_byte, val_bpb, loss (bits).
+
+    Not orbit_loss, and not the loss_8bit of a quantised network.
+    """
+    pattern = r"(?<![a-z\d])(?<!\d[-_ ])(bits?|bp[bcdpt])(?![a-z\d])"
+    return re.search(pattern, column.lower()) is not None
+
+
+def bits_remedy(column: str) -> str:
+    """What to do about it, to end an error with."""
+    return (
+        f"; if {column} is a loss in bits, make a column loss of {column} times ln 2 = 0.693147 "
+        "(nothing is converted silently)"
+    )
