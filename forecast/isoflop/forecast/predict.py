@@ -174,11 +174,15 @@ def _decades(draws: Draws, run: tuple[np.ndarray, ...]) -> np.ndarray:
 
 def _expected_value(draws: Draws, run: tuple[np.ndarray, ...]) -> np.ndarray:
     """V of the law, corrected by its error within the runs; shape (draws, points)."""
-    value = np.asarray(laws.loss(*run, **draws.columns(*LAW_VARIABLES), final=draws.final))
     span = np.log10(draws.largest_flops / draws.smallest_flops)
-    weights = laws.knot_weights(-_decades(draws, run), span)
-    each = weights if weights.ndim == 3 else np.atleast_2d(weights)[None]
-    return np.asarray(value * np.exp((each * draws.walk[:, None, :]).sum(axis=-1)))
+    log_value = laws.expected_log_value(
+        run,
+        draws.columns(*LAW_VARIABLES),
+        final=draws.final,
+        weights=laws.knot_weights(-_decades(draws, run), span),
+        walk=draws.walk.T[..., None],
+    )
+    return np.asarray(np.exp(log_value))
 
 
 def repetition_gain(draws: Draws, epochs: ArrayLike) -> np.ndarray:

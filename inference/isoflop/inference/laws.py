@@ -19,6 +19,7 @@ where a power law does not. The law then describes V = L/(1 − L/c), at c = 1 t
 which has no bound; for c = ∞, the default everywhere, V is L.
 """
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -301,6 +302,25 @@ def knot_weights(below: np.ndarray, span: np.ndarray) -> np.ndarray:
     place = np.clip(KNOTS * below / np.maximum(span, 1e-9), 0.0, KNOTS)
     weights: np.ndarray = np.maximum(1.0 - np.abs(place[..., None] - np.arange(1, KNOTS + 1)), 0.0)
     return weights
+
+
+def expected_log_value(
+    run: tuple[np.ndarray, ...],
+    theta: Mapping[str, np.ndarray],
+    *,
+    final: ArrayLike,
+    weights: np.ndarray,
+    walk: Iterable[np.ndarray],
+) -> np.ndarray:
+    """log V of the law at N, U and e of `run`, corrected by its error within the runs.
+
+    `weights` are those of `knot_weights`; `walk` gives the error at each knot in turn, for all
+    knots at once would take `KNOTS` times the memory. Everything broadcasts.
+    """
+    value = np.log(loss(*run, **theta, final=final))
+    for weight, error in zip(np.moveaxis(weights, -1, 0), walk, strict=True):
+        value = value + weight * error
+    return np.asarray(value)
 
 
 def compute_optimal(

@@ -19,12 +19,14 @@ Draws = Mapping[str, np.ndarray]
 def expected_log_loss(draws: Draws, data: RunData) -> np.ndarray:
     """log V of the law and its error within the runs, for every draw and run; no scatter."""
     run = data.params, data.unique_samples, data.epochs
-    mean = np.log(laws.loss(*run, **_theta(draws, data), final=data.final))
     walk = np.asarray(draws["walk"])
-    # Knot by knot: all at once would take four times the memory.
-    for knot in range(walk.shape[-1]):
-        mean = mean + data.hats[:, knot] * walk[..., data.group, knot]
-    return np.asarray(mean)
+    return laws.expected_log_value(
+        run,
+        _theta(draws, data),
+        final=data.final,
+        weights=data.hats,
+        walk=(walk[..., data.group, knot] for knot in range(laws.KNOTS)),
+    )
 
 
 def log_likelihood(draws: Draws, data: RunData) -> np.ndarray:
