@@ -6,6 +6,7 @@ from isoflop.terminal import number, show, span
 
 if TYPE_CHECKING:
     import xarray as xr
+    from rich.table import Table
 
     from isoflop.inference.diagnostics import Diagnosis
 
@@ -15,33 +16,14 @@ PASSES = (2.0, 4.0, 10.0)
 
 def print_law(posterior: "xr.DataTree", diagnosis: "Diagnosis") -> None:
     """The law's parameters per group, median and 68 % interval, then the verdict."""
-    from rich import box
-    from rich.table import Table
-
     from isoflop.inference.laws import law_named
-    from isoflop.inference.posterior import LAW_VARIABLES
 
     law = law_named(posterior.attrs["law"])
     runs = posterior["constant_data"].to_dataset()
     groups = [str(group) for group in runs["group"].values]
     show(f"{law.equation}, {runs.sizes['run']} runs; median and 68 % interval:")
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("group", overflow="fold", min_width=10)
     shown = [name for name in law.parameters if name not in ("log_A", "log_B", "log_P")]
-    for name in shown:
-        table.add_column(LAW_VARIABLES[name].symbol, no_wrap=True, justify="right")
-    rows: dict[Any, dict[Any, Any]] = diagnosis.table.to_dict("index")
-    for group in groups:
-        cells = []
-        for key in (f"{name}[{group}]" for name in shown):
-            mark = "*" if key in diagnosis.prior_driven else ""
-            if key not in rows:  # a parameter that this fit keeps fixed
-                cells.append("–")
-                continue
-            row = rows[key]
-            cells.append(f"{row['median']:.3g}{mark}\n{row['q16']:.3g} – {row['q84']:.3g}")
-        table.add_row(group, *cells)
-    show(table)
+    show(_parameters(diagnosis, groups, shown))
     if any(f"{name}[{group}]" in diagnosis.prior_driven for name in shown for group in groups):
         show("* decided by the prior: no run informs it.")
     if posterior.attrs.get("engine") == "nuts":
@@ -53,6 +35,30 @@ def print_law(posterior: "xr.DataTree", diagnosis: "Diagnosis") -> None:
     if diagnosis.influential:
         show(f"Runs that decide the fit by themselves: {', '.join(diagnosis.influential)}.")
     _print_repetition(posterior, groups, diagnosis.prior_driven)
+
+
+def _parameters(diagnosis: "Diagnosis", groups: list[str], names: list[str]) -> "Table":
+    """A row a group, a column a parameter; what the prior decides is starred."""
+    from rich import box
+    from rich.table import Table
+
+    from isoflop.inference.posterior import LAW_VARIABLES
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("group", overflow="fold", min_width=10)
+    for name in names:
+        table.add_column(LAW_VARIABLES[name].symbol, no_wrap=True, justify="right")
+    rows: dict[Any, dict[Any, Any]] = diagnosis.table.to_dict("index")
+    for group in groups:
+        cells = []
+        for key in (f"{name}[{group}]" for name in names):
+            if key not in rows:  # a parameter that this fit keeps fixed
+                cells.append("–")
+                continue
+            row, mark = rows[key], "*" if key in diagnosis.prior_driven else ""
+            cells.append(f"{row['median']:.3g}{mark}\n{row['q16']:.3g} – {row['q84']:.3g}")
+        table.add_row(group, *cells)
+    return table
 
 
 def _print_repetition(posterior: "xr.DataTree", groups: list[str], driven: tuple[str, ...]) -> None:

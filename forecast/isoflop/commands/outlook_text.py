@@ -8,38 +8,27 @@ if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
+NAMES = {
+    "loss": "loss of a run [nat]",
+    "params_opt": "best N",
+    "samples_opt": "best D [sample]",
+    "epochs_opt": "best epochs",
+    "efficiency:b": "efficiency of a b jet",
+    "significance_ratio": "significance, ratio",
+    "luminosity_equivalent": "luminosity, ratio",
+}
+"""Quantities as a person reads them; rejections carry their working point."""
+
 
 def print_forecast(posterior: "xr.DataTree", intervals: "pd.DataFrame") -> None:
     """The forecast as a person reads it, and what of it the prior decides."""
     from isoflop.inference.diagnostics import prior_driven
 
-    names = {
-        "loss": "loss of a run [nat]",
-        "params_opt": "best N",
-        "samples_opt": "best D [sample]",
-        "epochs_opt": "best epochs",
-        "efficiency:b": "efficiency of a b jet",
-        "significance_ratio": "significance, ratio",
-        "luminosity_equivalent": "luminosity, ratio",
-    } | _rejection_names(posterior)
+    names = NAMES | _rejection_names(posterior)
     published = posterior.attrs.get("engine") == "published"
-    runs = "anchor's compute" if published else "runs"
     for _, rows in intervals.groupby(["group", "budget_flops"], sort=False):
-        plan: dict[Any, Any] = rows.to_dict("records")[0]
-        group, flops = plan["group"], plan["budget_flops"]
-        decades = plan["extrapolation_decades"]
-        where = f"{decades:.1f} decades beyond its {runs}" if decades else f"within its {runs}"
-        show(f"\n{group} at C = {number(flops)} FLOP, {where}")
-        show(
-            f"with N = {number(plan['params'])}, {number(plan['unique_samples'])} distinct "
-            f"samples, {number(plan['epochs'])} epoch(s)"
-        )
-        show(f"  {'':<22}{'median':>10}{'68 %':>22}{'95 %':>22}")
-        for row in rows.to_dict("records"):
-            ranges = [span(row["low_68"], row["high_68"]), span(row["low_95"], row["high_95"])]
-            name = names[row["quantity"]]
-            show(f"  {name:<22}{number(row['median']):>10}{ranges[0]:>22}{ranges[1]:>22}")
-        _print_reach(posterior, group, rows)
+        _print_budget(rows, names, runs="anchor's compute" if published else "runs")
+        _print_reach(posterior, str(rows["group"].iloc[0]), rows)
     shown = set(intervals["group"])
     driven = [name for name in prior_driven(posterior) if name.split("[")[1][:-1] in shown]
     if driven:
@@ -48,6 +37,23 @@ def print_forecast(posterior: "xr.DataTree", intervals: "pd.DataFrame") -> None:
         show("")
         for line in str(posterior.attrs["warnings"]).splitlines():
             show(f"Assumed: {line}")
+
+
+def _print_budget(rows: "pd.DataFrame", names: dict[str, str], *, runs: str) -> None:
+    """The plan of one group at one budget, and the intervals of all its quantities."""
+    plan: dict[Any, Any] = rows.to_dict("records")[0]
+    decades = plan["extrapolation_decades"]
+    where = f"{decades:.1f} decades beyond its {runs}" if decades else f"within its {runs}"
+    show(f"\n{plan['group']} at C = {number(plan['budget_flops'])} FLOP, {where}")
+    show(
+        f"with N = {number(plan['params'])}, {number(plan['unique_samples'])} distinct "
+        f"samples, {number(plan['epochs'])} epoch(s)"
+    )
+    show(f"  {'':<22}{'median':>10}{'68 %':>22}{'95 %':>22}")
+    for row in rows.to_dict("records"):
+        ranges = [span(row["low_68"], row["high_68"]), span(row["low_95"], row["high_95"])]
+        name = names[row["quantity"]]
+        show(f"  {name:<22}{number(row['median']):>10}{ranges[0]:>22}{ranges[1]:>22}")
 
 
 def _rejection_names(posterior: "xr.DataTree") -> dict[str, str]:
