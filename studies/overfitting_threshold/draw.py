@@ -106,7 +106,7 @@ def figure(found: Threshold, band: pd.DataFrame, every: Threshold) -> Figure:
 
 def exponent_axes(ax: Axes, draws: np.ndarray, every: np.ndarray) -> None:
     """The posterior of x with its 68 % interval, that of all passes, prior and published value."""
-    edges = np.linspace(-0.75, 1.75, 61)
+    edges = np.linspace(-0.75, 2.25, 73)
     ax.hist(draws, bins=edges, density=True, color=BAND, alpha=0.35, label="posterior")
     low, high = np.quantile(draws, (0.16, 0.84))
     ax.axvspan(low, high, color=BAND, alpha=0.15, lw=0, label="68 %")
