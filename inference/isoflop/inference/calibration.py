@@ -30,14 +30,8 @@ from scipy import stats
 from isoflop.inference import predictive
 from isoflop.inference.laws import Law
 from isoflop.inference.mode import find_mode
-from isoflop.inference.model import (
-    STANDARD,
-    RunData,
-    group_names,
-    new_runs,
-    run_data,
-    scaling_model,
-)
+from isoflop.inference.model import RunData, group_names, new_runs, run_data, scaling_model
+from isoflop.inference.pooling import STANDARD, VALUES
 from isoflop.inference.priors import DEFAULT, Priors
 from isoflop.inference.ranks import rank_among
 from isoflop.inference.sampler import Lengths, sample
@@ -200,7 +194,8 @@ def quantities(
 
     Three are functions of the sites: `level` is the log loss at the centre, `forecast` the law's
     log loss `BEYOND` the runs, `log_likelihood` that of all runs. Left out is what adds nothing:
-    deviations of groups from their mean, and the logarithm of a site that is itself there.
+    values of groups from which parameters of the law follow, and the logarithm of a site that is
+    itself there.
     """
     kept = _ranked_sites(sites, runs, laboratory.beyond)
     kept["log_likelihood"] = predictive.log_likelihood(sites, runs).sum(-1)
@@ -250,7 +245,7 @@ def _ranked_sites(
     kept = {
         name: np.asarray(value)
         for name, value in sites.items()
-        if not (name.endswith(("_deviation", "_step", STANDARD)) or name in twins)
+        if not (name.endswith((VALUES, "_step", STANDARD)) or name in twins)
     }
     # The site is in per mille of log loss from the location of its prior; see the model.
     kept["level"] = runs.level + 1e-3 * kept["level"]

@@ -19,13 +19,15 @@ from numpyro.distributions import biject_to
 from numpyro.infer.hmc import hmc
 from numpyro.infer.util import ParamInfo, constrain_fn, potential_energy
 
+from isoflop.inference.geometry import Whitening, coloured, layout_of
+
 Model = Callable[..., None]
 
 CHUNK = 100
 """Steps of one call of the compiled program."""
 TARGET_ACCEPT = 0.9
 FIRST_STEP = 0.5
-"""Step size before adaptation, in units of the mass matrix; NUTS adapts it within some 50 steps."""
+"""Step size before adaptation, in posterior deviations; NUTS adapts it within some 50 steps."""
 
 
 class Target:
@@ -36,7 +38,8 @@ class Target:
     stay at 0 while the mode is sought: the joint density of many groups and their common scale
     grows without limit as both shrink, where there is hardly any mass. For the same reason `noise`
     names the site, if any, of the log scale of the scatter, which is chosen by mass and not height;
-    meanwhile the site `uneven`, by which the scatter differs between runs, is held at 0.
+    meanwhile the site `uneven`, by which the scatter differs between runs, is held at 0. A site
+    whose first axis is as long as there are `groups` has coordinates of each group apart.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class Target:
         held: str = "\0",
         noise: str = "\0",
         uneven: str = "\0",
+        groups: int = 1,
     ) -> None:
         """Prepare the programs; they are compiled at their first call."""
         use_compilation_cache()
@@ -56,11 +60,15 @@ class Target:
         zeros = jax.tree.map(lambda site: np.zeros(site.shape, site.dtype), sites)
         flat, self._unravel = ravel_pytree(zeros)
         self.dimensions: int = flat.size
+        indices = self._unravel(np.arange(flat.size, dtype=flat.dtype))
+        self.layout = layout_of({k: np.asarray(v, int) for k, v in indices.items()}, groups)
         self.held = self._mark(zeros, lambda name: name.endswith(held))
         self.noise = self._mark(zeros, lambda name: name == noise)
         self.free = ~(self.held | self.noise)
         self.even = self.free & ~self._mark(zeros, lambda name: name == uneven)
-        self._init, self._step = hmc(potential_fn_gen=lambda data: partial(self._potential, data))
+        self._init, self._step = hmc(
+            potential_fn_gen=lambda data, to: lambda w: self._potential(data, self._coloured(to, w))
+        )
         self.energy = jax.jit(lambda z, data: jax.value_and_grad(partial(self._potential, data))(z))
         self.constrain = jax.jit(jax.vmap(self._constrain, in_axes=(0, None)))
         self.start = jax.jit(self._start)
@@ -84,25 +92,29 @@ class Target:
         )
         return sites
 
-    def _start(self, key: Array, info: tuple[Array, Array, Array], mass: Array, data: Any) -> Any:
-        # The energy and its gradient are given, so that no second copy of the model is compiled.
+    def _coloured(self, to: Whitening, w: Array) -> Array:
+        return coloured(self.layout, to, w)
+
+    def _start(
+        self, key: Array, w: Array, energy: tuple[Array, Array], to: Whitening, data: Any
+    ) -> Any:
+        # The energy and its slope in z are given, so that no second copy of the model is compiled.
+        _, back = jax.vjp(partial(self._coloured, to), w)
         return self._init(
-            ParamInfo(*info),
+            ParamInfo(w, energy[0], back(energy[1])[0]),
             self._warmup,
             step_size=FIRST_STEP,
-            inverse_mass_matrix=mass,
             adapt_mass_matrix=False,
-            dense_mass=True,
             target_accept_prob=TARGET_ACCEPT,
-            model_args=(data,),
+            model_args=(data, to),
             rng_key=key,
         )
 
-    def _advance(self, state: Any, data: Any) -> tuple[Any, dict[str, Array]]:
+    def _advance(self, state: Any, to: Whitening, data: Any) -> tuple[Any, dict[str, Array]]:
         def body(state: Any, _: None) -> tuple[Any, dict[str, Array]]:
-            state = self._step(state, (data,), {})
+            state = self._step(state, (data, to), {})
             return state, {
-                "z": state.z,
+                "z": self._coloured(to, state.z),
                 "diverging": state.diverging,
                 "n_steps": state.num_steps,
                 "acceptance_rate": state.accept_prob,

@@ -12,17 +12,20 @@ import numpy as np
 from scipy import optimize
 
 from isoflop.inference.density import Target
+from isoflop.inference.geometry import Inverse, curvature, inverse
 
 CURVATURE_STEP = 1e-4
 """Step of the differences that turn gradients into the curvature at the mode."""
 GRADIENT_TOLERANCE = 1e-3
-"""Largest slope of the log density at a mode: at unit scale a thousandth of a deviation from it."""
+"""Largest slope of the log density at a mode: a thousandth of a deviation from it."""
+DESCENT: dict[str, float] = {"gtol": GRADIENT_TOLERANCE, "ftol": 0.0, "maxiter": 60, "maxcor": 60}
+"""Steps of L-BFGS before the curvature is looked at again."""
+NEAR_ROUNDS, FAR_ROUNDS = 5, 10
+"""Times that it is at most, near a peak and far from one; nearby only spikes take more than four."""
 HELD_VARIANCE = 0.25
 """First guess of the posterior variance of a held site, whose prior variance is 1."""
 STEEP = 1.0
 """A descent that stops where the log density is steeper than this has not found a mode."""
-MAX_DESCENT = 2000
-"""Steps of a descent; a mode of 80 dimensions needs some 500, only spikes need more."""
 NOISE_STEP = 1.0
 """Step of log noise on the way down from 1."""
 NOISE_FLOOR = -18.0
@@ -44,7 +47,7 @@ class Mode:
 
 
 def find_mode(target: Target, data: Any, *, starts: int = 4, seed: int = 0) -> Mode:
-    """The mode with the most mass of those that BFGS reaches from the prior's centre and about it.
+    """The mode with the most mass of those that descents reach from the prior's centre and about it.
 
     Height alone would choose a spike where the law passes exactly through some of the runs.
     """
@@ -53,7 +56,7 @@ def find_mode(target: Target, data: Any, *, starts: int = 4, seed: int = 0) -> M
     found = [_peak(target, data, first.location, target.even, first)]
     for _ in range(starts - 1):
         start = np.where(target.even, rng.normal(size=target.dimensions), first.location)
-        found.append(_peak(target, data, start, target.even))
+        found.append(_peak(target, data, start, target.even, first, rounds=FAR_ROUNDS))
     found.sort(key=lambda peak: -peak.log_mass)
     best = _released(target, data, found[0])
     covariance = best.covariance + np.diag(np.where(target.noise, variance, 0.0))
@@ -131,50 +134,67 @@ def _parabola(heights: list[float]) -> tuple[float, float]:
 
 
 def _peak(
-    target: Target, data: Any, start: np.ndarray, free: np.ndarray, near: _Peak | None = None
+    target: Target,
+    data: Any,
+    start: np.ndarray,
+    free: np.ndarray,
+    near: _Peak | None = None,
+    *,
+    rounds: int = NEAR_ROUNDS,
 ) -> _Peak:
-    """The mode that BFGS reaches from `start` in the free coordinates; a peak `near` it helps."""
+    """The mode that a descent reaches from `start` in the free coordinates.
 
-    def objective(part: np.ndarray) -> tuple[float, np.ndarray]:
-        energy, gradient = target.energy(_with(start, free, part), data)
-        # A step too far may overflow; BFGS then turns back from a large finite value.
-        slope = np.nan_to_num(np.asarray(gradient)[free], nan=0.0, posinf=1e10, neginf=-1e10)
-        return float(np.nan_to_num(energy, nan=1e10, posinf=1e10, neginf=1e10)), slope
-
-    # BFGS with its full matrix needs a tenth of the steps of L-BFGS and costs nothing at this size.
-    options: Any = {"gtol": GRADIENT_TOLERANCE, "maxiter": MAX_DESCENT}
-    if near is not None:
-        options["hess_inv0"] = near.covariance[np.ix_(free, free)]
-    found = optimize.minimize(objective, start[free], jac=True, method="BFGS", options=options)
-    location = _with(start, free, found.x)
+    It is made in coordinates in which the curvature is one: at first that of a peak `near` it, if
+    there is one. BFGS would need no second look at the curvature, but the cube of the dimensions a
+    step.
+    """
+    if near is None:
+        root = _inverse_curvature(target, data, start, free).root
+    else:
+        root = np.linalg.cholesky(near.covariance[np.ix_(free, free)])
+    location = start
+    for _ in range(rounds):
+        location, energy, steepest = _descend(target, data, location, free, root)
+        found = _inverse_curvature(target, data, location, free)
+        if steepest < GRADIENT_TOLERANCE:
+            break
+        root = found.root
     covariance = np.diag(np.where(free | target.noise, 0.0, HELD_VARIANCE))
-    covariance[np.ix_(free, free)] = _inverse_curvature(target, data, location, free)
-    if np.abs(found.jac).max() > STEEP:
-        return _Peak(location, covariance, -np.inf)
-    volume = 0.5 * float(np.linalg.slogdet(covariance[np.ix_(free, free)])[1])
-    return _Peak(location, covariance, volume - float(found.fun))
+    covariance[np.ix_(free, free)] = found.covariance
+    log_mass = found.log_volume - energy if steepest < STEEP else -np.inf
+    return _Peak(location, covariance, log_mass)
 
 
-def _with(base: np.ndarray, free: np.ndarray, part: np.ndarray) -> np.ndarray:
-    """The vector with its free coordinates replaced."""
+def _descend(
+    target: Target, data: Any, start: np.ndarray, free: np.ndarray, root: np.ndarray
+) -> tuple[np.ndarray, float, float]:
+    """Where some steps of L-BFGS lead, the energy there and its slope, in coordinates of `root`."""
+
+    def objective(white: np.ndarray) -> tuple[float, np.ndarray]:
+        energy, gradient = target.energy(_with(start, free, root @ white), data)
+        # A step too far may overflow; the descent then turns back from a large finite value.
+        slope = np.nan_to_num(np.asarray(gradient)[free], nan=0.0, posinf=1e10, neginf=-1e10)
+        height = float(np.nan_to_num(energy, nan=1e10, posinf=1e10, neginf=1e10))
+        return height, slope @ root
+
+    found = optimize.minimize(
+        objective, np.zeros(root.shape[1]), jac=True, method="L-BFGS-B", options=DESCENT
+    )
+    return _with(start, free, root @ found.x), float(found.fun), float(np.abs(found.jac).max())
+
+
+def _with(base: np.ndarray, free: np.ndarray, step: np.ndarray) -> np.ndarray:
+    """The vector with its free coordinates moved."""
     whole = base.copy()
-    whole[free] = part
+    whole[free] += step
     return whole
 
 
-def _inverse_curvature(target: Target, data: Any, mode: np.ndarray, free: np.ndarray) -> np.ndarray:
-    """Inverse curvature by central differences of the gradient: nothing more to compile."""
-    steps = CURVATURE_STEP * np.eye(len(mode))[free]
-    rows = [
-        (
-            np.asarray(target.energy(mode + h, data)[1])
-            - np.asarray(target.energy(mode - h, data)[1])
-        )[free]
-        for h in steps
-    ]
-    # Beside a spike the gradient may overflow; such a place is flat for what follows.
-    curvature = np.nan_to_num(np.array(rows) / (2.0 * CURVATURE_STEP), posinf=0.0, neginf=0.0)
-    values, vectors = np.linalg.eigh((curvature + curvature.T) / 2.0)
-    # Every site has a prior of about unit scale: what is flatter is a saddle or round-off.
-    root = vectors / np.sqrt(np.clip(values, 0.1, None))
-    return np.asarray(root @ root.T)
+def _inverse_curvature(target: Target, data: Any, at: np.ndarray, free: np.ndarray) -> Inverse:
+    """Inverse curvature in the free coordinates, from gradients: nothing more to compile."""
+
+    def gradient(z: np.ndarray) -> np.ndarray:
+        return np.asarray(target.energy(z, data)[1])
+
+    matrix = curvature(target.layout, gradient, at, step=CURVATURE_STEP)
+    return inverse(matrix[np.ix_(free, free)])

@@ -36,10 +36,9 @@ from jax.nn import log_sigmoid, sigmoid
 
 from isoflop.inference import laws
 from isoflop.inference.laws import Law
-from isoflop.inference.priors import DEFAULT, Normal, Priors, Scale
+from isoflop.inference.pooling import loosely_pooled, pooled
+from isoflop.inference.priors import DEFAULT, Normal, Priors
 
-STANDARD = "_standard"
-"""Ending of the sites of group scales: log τ in prior standard deviations about its median."""
 NOISE = "log_sigma"
 """Site of the log scale of the scatter."""
 UNEVEN = "sigma_slope"
@@ -258,16 +257,16 @@ def _group_parameters(data: RunData, law: Law, priors: Priors) -> dict[str, Arra
     # level is sampled in per mille; in natural units this alone cost six times the leapfrog steps.
     offset = numpyro.sample("level", permille.expand([groups]).to_event(1))
     level = data.level + 1e-3 * offset
-    irreducible = _pooled("irreducible", priors.irreducible, priors.tau_loss_inf, groups)
-    share = _pooled("share", priors.share, priors.tau_share, groups)
-    log_slope_n = _pooled("log_slope_n", priors.log_slope, priors.tau_alpha, groups)
-    log_slope_d = _pooled("log_slope_d", priors.log_slope, priors.tau_beta, groups)
+    irreducible = pooled("irreducible", priors.irreducible, priors.tau_loss_inf, groups)
+    share = pooled("share", priors.share, priors.tau_share, groups)
+    log_slope_n = pooled("log_slope_n", priors.log_slope, priors.tau_alpha, groups)
+    log_slope_d = pooled("log_slope_d", priors.log_slope, priors.tau_beta, groups)
     # Few groups have repeated runs: the deviations of the others are their scale's prior alone.
     spare = priors.log_omega_minus_1, priors.tau_omega
-    log_spare = _pooled("log_spare", *spare, groups, centred=False)
+    log_spare = loosely_pooled("log_spare", *spare, groups)
     log_gamma = jnp.zeros(groups)
     if law.couples:
-        log_gamma = _pooled("log_gamma", priors.log_gamma, priors.tau_gamma, groups)
+        log_gamma = pooled("log_gamma", priors.log_gamma, priors.tau_gamma, groups)
     log_penalty = numpyro.sample("log_penalty", _normal(priors.log_penalty))
     gamma = jnp.exp(log_gamma)
     alpha, beta = jnp.exp(log_slope_n - log_gamma), jnp.exp(log_slope_d - log_gamma)
@@ -283,22 +282,6 @@ def _group_parameters(data: RunData, law: Law, priors: Priors) -> dict[str, Arra
         "log_P": log_penalty - log_gamma + log_u0 - jnp.log(PENALTY_EPOCHS),
     }
     return {name: numpyro.deterministic(name, value) for name, value in theta.items()}
-
-
-def _pooled(site: str, prior: Normal, tau: Scale, groups: int, *, centred: bool = True) -> Array:
-    """Values of the groups about their common mean, shape (groups,); one group has no scale.
-
-    The deviations sum to zero, so that the runs inform the mean apart from them. They are sampled
-    as they are, or in units of their scale where not `centred`.
-    """
-    mean = numpyro.sample(site, _normal(prior))
-    if groups == 1:
-        return jnp.reshape(mean, (1,))
-    standard = numpyro.sample(f"{tau.site}{STANDARD}", dist.Normal(0.0, 1.0))
-    scale = numpyro.deterministic(tau.site, tau.median * jnp.exp(tau.log_scale * standard))
-    unit = scale if centred else 1.0
-    deviation = numpyro.sample(f"{site}_deviation", dist.ZeroSumNormal(unit, (groups,)))
-    return jnp.asarray(mean + deviation * (scale / unit))
 
 
 def _normal(prior: Normal) -> dist.Normal:

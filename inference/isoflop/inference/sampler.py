@@ -1,9 +1,10 @@
 """NUTS arranged for a CPU: one compilation a shape, a start at the mode, chains in threads.
 
 A NumPyro model becomes a density of one flat vector in which the data are arguments, so every
-table of the same padded shape runs the same program. The mode and the curvature there give the
-first mass matrix; a pilot run of all chains gives the one that is used. Adaptation after that is of
-the step size alone. XLA runs a program outside Python's lock, so threads are enough for the chains.
+table of the same padded shape runs the same program. Chains run in coordinates in which the
+posterior is about a standard normal (`geometry`): by the mode and the curvature there at first, by
+the draws of a pilot run of all chains after that. Adaptation is of the step size alone. XLA runs a
+program outside Python's lock, so threads are enough for the chains.
 """
 
 import os
@@ -17,10 +18,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from isoflop.inference.density import CHUNK, Target
+from isoflop.inference.geometry import Whitening, whitened, whitening
 from isoflop.inference.mode import Mode
 
 PILOT_DRAWS = 300
-"""Draws a chain whose covariance becomes the mass matrix."""
+"""Draws a chain whose mean and covariance say what is about standard normal."""
 SPREAD = 1.5
 """Chains start this many posterior standard deviations about a mode: wider than the posterior, so
 that R-hat can see chains that do not meet."""
@@ -63,10 +65,12 @@ def sample(
     """Draw from the posterior; `tick` is told of every `CHUNK` steps that a chain has made."""
     pilot = Lengths(lengths.chains, PILOT_DRAWS, lengths.warmup)
     starts = _spread(mode, lengths.chains, seed)
-    steps = _chains(target, data, starts, mode.covariance, pilot, seed=seed + 1, tick=tick)
-    mass = _pooled_covariance(steps["z"], mode.covariance)
-    last = steps["z"][:, -1]
-    steps = _chains(target, data, last, mass, lengths, seed=seed + 2, tick=tick)
+    first = whitening(target.layout, mode.location, mode.covariance)
+    steps = _chains(target, data, starts, first, pilot, seed=seed + 1, tick=tick)
+    draws = steps["z"].reshape(-1, target.dimensions)
+    covariance = _pooled_covariance(draws, mode.covariance, target.layout.together)
+    to, last = whitening(target.layout, draws.mean(axis=0), covariance), steps["z"][:, -1]
+    steps = _chains(target, data, last, to, lengths, seed=seed + 2, tick=tick)
     flat = steps.pop("z").reshape(-1, target.dimensions)
     sites = jax.tree.map(np.asarray, target.constrain(flat, data))
     shape = (lengths.chains, lengths.draws)
@@ -90,14 +94,13 @@ def _spread(mode: Mode, chains: int, seed: int) -> np.ndarray:
     return np.asarray(mode.starts[np.arange(chains) % len(mode.starts)] + SPREAD * noise @ root.T)
 
 
-def _pooled_covariance(z: np.ndarray, prior: np.ndarray) -> np.ndarray:
-    """Covariance of the draws (chain, draw, dimension), shrunk to the correlations before.
+def _pooled_covariance(draws: np.ndarray, prior: np.ndarray, together: int) -> np.ndarray:
+    """Covariance of draws (draws, dimensions), shrunk to the correlations before.
 
-    A few hundred draws tell every variance, but not the correlations of hundreds of dimensions.
+    A few hundred draws tell every variance, but not all correlations of `together` dimensions.
     """
-    flat = z.reshape(-1, z.shape[-1])
-    weight = (2.0 * flat.shape[1] / (2.0 * flat.shape[1] + len(flat))) ** 2
-    drawn = np.cov(flat.T).reshape(prior.shape)
+    weight = (2.0 * together / (2.0 * together + len(draws))) ** 2
+    drawn = np.cov(draws.T).reshape(prior.shape)
     ratio = np.sqrt(np.diag(drawn) / np.diag(prior))
     return np.asarray((1.0 - weight) * drawn + weight * prior * np.outer(ratio, ratio))
 
@@ -106,7 +109,7 @@ def _chains(
     target: Target,
     data: Any,
     starts: np.ndarray,
-    mass: np.ndarray,
+    to: Whitening,
     lengths: Lengths,
     *,
     seed: int,
@@ -115,13 +118,14 @@ def _chains(
     """Run every chain through warm-up; its steps after that, shape (chain, draw, ...)."""
     keys = jax.random.split(jax.random.key(seed), lengths.chains)
     chunks = -(-(lengths.warmup + lengths.draws) // CHUNK)
+    on_device = jax.device_put(to)
 
     def run(chain: int) -> dict[str, np.ndarray]:
-        z = jnp.asarray(starts[chain])
-        state = target.start(keys[chain], (z, *target.energy(z, data)), jnp.asarray(mass), data)
+        w = jnp.asarray(whitened(target.layout, to, starts[chain]))
+        state = target.start(keys[chain], w, target.energy(starts[chain], data), on_device, data)
         parts = []
         for _ in range(chunks):
-            state, steps = target.advance(state, data)
+            state, steps = target.advance(state, on_device, data)
             parts.append(jax.tree.map(np.asarray, steps))
             tick(CHUNK)
         kept = slice(lengths.warmup, lengths.warmup + lengths.draws)

@@ -12,7 +12,6 @@ from isoflop.inference.density import Target
 from isoflop.inference.laws import Law
 from isoflop.inference.model import (
     NOISE,
-    STANDARD,
     UNEVEN,
     RunData,
     bucket,
@@ -20,6 +19,7 @@ from isoflop.inference.model import (
     sample_parameters,
     scaling_model,
 )
+from isoflop.inference.pooling import STANDARD
 from isoflop.inference.priors import Priors
 from isoflop.inference.sampler import Lengths
 
@@ -49,6 +49,7 @@ def padded_target(
             held=STANDARD,
             noise=NOISE,
             uneven=UNEVEN,
+            groups=len(filled.level),
         )
     return _TARGETS[key], filled
 

@@ -1,0 +1,79 @@
+"""Values of groups that share a scale: each group has a coordinate of its own.
+
+Values v_g = m + δ_g have a mean m with the prior of a single group and deviations δ that sum to
+zero and share the scale τ. Sampled are the v_g themselves and not m and δ: given what the groups
+share, the runs of one group then speak of its own coordinates only, which `geometry` makes use of.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpyro
+import numpyro.distributions as dist
+from jax import Array
+from numpyro.distributions import constraints
+
+from isoflop.inference.priors import Normal, Scale
+
+STANDARD = "_standard"
+"""Ending of the sites of group scales: log τ in prior standard deviations about its median."""
+VALUES = "_group"
+"""Ending of the sites of the groups' values."""
+
+
+class Pooled(dist.Distribution):
+    """Values of groups, shape (groups,): a normal mean, and deviations of one scale about it."""
+
+    arg_constraints = {"scale": constraints.positive}
+    support = constraints.real_vector
+
+    def __init__(self, prior: Normal, scale: Array | float, groups: int) -> None:
+        """`prior` is that of the mean over the groups, `scale` τ."""
+        self.mean_prior = dist.Normal(prior.location, prior.scale)
+        self.scale = scale
+        self.deviations = dist.ZeroSumNormal(scale, (groups,))
+        super().__init__(event_shape=(groups,), validate_args=False)
+
+    def sample(self, key: Array, sample_shape: tuple[int, ...] = ()) -> Array:
+        """Values drawn."""
+        first, second = jax.random.split(key)
+        mean = self.mean_prior.sample(first, sample_shape)
+        return jnp.asarray(mean[..., None] + self.deviations.sample(second, sample_shape))
+
+    def log_prob(self, value: Array) -> Array:
+        """Log density of the values; the last term is the Jacobian of mean and deviations."""
+        mean = value.mean(axis=-1)
+        deviations = self.deviations.log_prob(value - mean[..., None])
+        jacobian = 0.5 * jnp.log(value.shape[-1])
+        return jnp.asarray(self.mean_prior.log_prob(mean) + deviations - jacobian)
+
+
+def pooled(site: str, prior: Normal, tau: Scale, groups: int) -> Array:
+    """Values of the groups about their common mean, shape (groups,); one group has no scale.
+
+    The mean is recorded under the name of the site.
+    """
+    if groups == 1:
+        return jnp.reshape(numpyro.sample(site, dist.Normal(prior.location, prior.scale)), (1,))
+    values = numpyro.sample(f"{site}{VALUES}", Pooled(prior, _scale(tau), groups))
+    numpyro.deterministic(site, values.mean())
+    return jnp.asarray(values)
+
+
+def loosely_pooled(site: str, prior: Normal, tau: Scale, groups: int) -> Array:
+    """Values about a mean where most groups know nothing of theirs, shape (groups,).
+
+    Their deviations are sampled in units of their scale; what they add up to is left free.
+    """
+    mean = numpyro.sample(site, dist.Normal(prior.location, prior.scale))
+    if groups == 1:
+        return jnp.reshape(mean, (1,))
+    scale = _scale(tau)
+    unit = numpyro.sample(f"{site}{VALUES}", dist.Normal(0.0, 1.0).expand([groups]).to_event(1))
+    return jnp.asarray(mean + scale * unit)
+
+
+def _scale(tau: Scale) -> Array:
+    """The scale τ of the groups, log-normal."""
+    standard = numpyro.sample(f"{tau.site}{STANDARD}", dist.Normal(0.0, 1.0))
+    scale = tau.median * jnp.exp(tau.log_scale * standard)
+    return jnp.asarray(numpyro.deterministic(tau.site, scale))
