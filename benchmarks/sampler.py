@@ -1,13 +1,16 @@
 """Our NUTS beside a textbook NumPyro model of the same law: seconds, effective draws, answers.
 
 Usage: python benchmarks/sampler.py [RUNS] [--scaling [--full]]
+       python benchmarks/sampler.py --cells 1000x100 100000x50 [--once] [--limit SECONDS]
 
 RUNS is a record table of one group without repeats, such as
 ../shared/runs/chinchilla_kyotakano.csv; without it 250 runs of the coupled law are simulated.
 Every measurement has a fresh process. The textbook samples log E, log A, log B and the logarithms
 of α, β and γ under weak priors with NumPyro's defaults; its law is exact. Its draws, reweighted to
 our priors, must give our quantiles at κ = 0 within Monte-Carlo error; if not the exit status is 1.
-`--scaling` then measures fits of 10² to 10⁴ runs (10⁵ with `--full`) in 1 to 100 groups.
+`--scaling` then measures fits of 10² to 10⁴ runs (10⁵ with `--full`) in 1 to 100 groups; `--cells`
+measures nothing but the fits that it names, runs x groups, with `--once` one call each. CPU seconds stand beside wall seconds,
+as the machine may have other work; a fit not done within the limit is given up and said to be.
 """
 
 import argparse
@@ -17,7 +20,7 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
@@ -49,8 +52,8 @@ TOLERANCE = 4.0
 """Standard errors by which a quantile may differ between the two samplers."""
 TRUTH = {"loss_inf": 1.8, "log_A": 10.3, "log_B": 12.7, "alpha": 0.58, "beta": 0.61, "gamma": 0.6}
 SIGMA = 0.004
-CELL_SECONDS = 300
-"""Limit of a cell of the scaling table, for its two calls together."""
+CELL_SECONDS = 600.0
+"""Limit of a cell of the scaling table [s of wall time], for its two calls together."""
 MEMORY_SHARE = 0.6
 """Part of the machine's memory that a measured process may take."""
 TEXTBOOK = {
@@ -73,6 +76,8 @@ class Measured:
 
     seconds: float
     """Wall time of the whole call."""
+    cpu: float
+    """CPU time of it, all threads together."""
     sampling: float
     """Of that, until the last draw: what goes before sampling, the mode too, is included."""
     rhat: float
@@ -96,13 +101,17 @@ class Measured:
     def line(self, name: str) -> str:
         """The call as one row of the printed table."""
         return (
-            f"{name:34}{self.seconds:8.1f}{self.sampling:10.1f}{self.rhat:8.3f}{self.ess:8.0f}"
+            f"{name:34}{self.seconds:8.1f}{self.cpu:8.1f}{self.sampling:10.1f}"
+            f"{self.rhat:8.3f}{self.ess:8.0f}"
             f"{self.steps:8.1f}{self.divergent:8d}{self.peak:9.2f}"
             f"{'   FAILED' if self.failed else ''}"
         )
 
 
-HEADER = f"{'':34}{'s':>8}{'to draws':>10}{'R-hat':>8}{'ESS':>8}{'steps':>8}{'diverg.':>8}{'GB':>9}"
+HEADER = (
+    f"{'':34}{'s':>8}{'CPU s':>8}{'to draws':>10}"
+    f"{'R-hat':>8}{'ESS':>8}{'steps':>8}{'diverg.':>8}{'GB':>9}"
+)
 
 
 def simulated(rows: int, groups: int = 1) -> pd.DataFrame:
@@ -131,7 +140,7 @@ def measure_ours(
 
 
 def _measure_fit(records: pd.DataFrame, seed: int, priors: Priors) -> Measured:
-    ticks = [time.perf_counter()]
+    ticks, cpu = [time.perf_counter()], time.process_time()
     tree = fit(
         records,
         chains=CHAINS,
@@ -140,11 +149,11 @@ def _measure_fit(records: pd.DataFrame, seed: int, priors: Priors) -> Measured:
         priors=priors,
         tick=lambda done, total: ticks.append(time.perf_counter()),
     )
-    seconds = time.perf_counter() - ticks[0]
+    spent = time.perf_counter() - ticks[0], time.process_time() - cpu
     posterior, stats = tree["posterior"].to_dataset(), tree["sample_stats"].to_dataset()
     sites = {name: np.asarray(posterior[name]) for name in COMPARED}
     columns = {name: values.reshape(CHAINS, DRAWS, -1) for name, values in sites.items()}
-    return _measured(seconds, ticks[-1] - ticks[0], columns, stats["n_steps"], stats["diverging"])
+    return _measured(spent, ticks[-1] - ticks[0], columns, stats["n_steps"], stats["diverging"])
 
 
 def measure_textbook(records: pd.DataFrame, calls: int) -> list[Measured]:
@@ -162,25 +171,30 @@ def measure_textbook(records: pd.DataFrame, calls: int) -> list[Measured]:
 
 
 def _measure_mcmc(sampler: Any, data: RunData, seed: int) -> Measured:
-    start = time.perf_counter()
+    start, cpu = time.perf_counter(), time.process_time()
     sampler.run(jax.random.key(seed), data, extra_fields=("num_steps", "diverging"))
     draws = jax.tree.map(np.asarray, sampler.get_samples(group_by_chain=True))
-    seconds = time.perf_counter() - start
+    spent = time.perf_counter() - start, time.process_time() - cpu
     draws |= {name: np.exp(draws[f"log_{name}"]) for name in ("alpha", "beta", "gamma", "sigma")}
     draws["loss_inf"] = np.exp(draws["log_E"])
     fields = sampler.get_extra_fields(group_by_chain=True)
     columns = {name: values[..., None] for name, values in draws.items()}
-    return _measured(seconds, seconds, columns, fields["num_steps"], fields["diverging"])
+    return _measured(spent, spent[0], columns, fields["num_steps"], fields["diverging"])
 
 
 def _measured(
-    seconds: float, sampling: float, columns: dict[str, np.ndarray], steps: Any, diverging: Any
+    spent: tuple[float, float],
+    sampling: float,
+    columns: dict[str, np.ndarray],
+    steps: Any,
+    diverging: Any,
 ) -> Measured:
-    """The figures of one call from its draws (chain, draw, group)."""
+    """The figures of one call from its wall and CPU time and its draws (chain, draw, group)."""
     every = [columns[name][..., g] for name in COMPARED for g in range(columns[name].shape[2])]
     single = all(values.shape[2] == 1 for values in columns.values())
     return Measured(
-        seconds=seconds,
+        seconds=spent[0],
+        cpu=spent[1],
         sampling=sampling,
         rhat=max(float(azs.rhat(values)) for values in every),
         ess=min(float(azs.ess(values, method="bulk")) for values in every),
@@ -330,29 +344,36 @@ def cells(full: bool) -> Iterator[tuple[int, int]]:
         yield from ((rows, groups) for groups in (1, 10, 100) if rows >= 10 * groups)
 
 
-def scaling(full: bool) -> None:
+def scaling(chosen: Iterable[tuple[int, int]], calls: int, limit: float) -> None:
     """Print the table of seconds over rows and groups, then the exponents of growth."""
     print(f"\ntime and memory over runs and groups\n{HEADER}")
     found: dict[tuple[int, int], Measured] = {}
-    for rows, groups in cells(full):
+    for rows, groups in chosen:
         name = f"{rows} runs, {groups} groups"
         try:
             with tempfile.TemporaryDirectory() as cache:
-                arguments = simulated(rows, groups), cache, 2
-                cold, warm = in_fresh_process(measure_ours, *arguments, seconds=CELL_SECONDS)
+                arguments = simulated(rows, groups), cache, calls
+                outcomes = in_fresh_process(measure_ours, *arguments, seconds=limit)
         except (TimeoutError, MemoryError) as fault:
             late = isinstance(fault, TimeoutError)
-            print(f"{name:34}{f'> {CELL_SECONDS} s' if late else 'out of memory'}", flush=True)
+            print(f"{name:34}{f'> {limit:g} s' if late else 'out of memory'}", flush=True)
             continue
-        print(cold.line(f"{name}, cold"), warm.line(f"{name}, warm"), sep="\n", flush=True)
-        if not warm.failed:
-            found[rows, groups] = warm
-    for groups in (1, 10, 100):
+        for one, call in zip(outcomes, ("cold", "warm"), strict=False):
+            print(one.line(f"{name}, {call}"), flush=True)
+        if not outcomes[-1].failed:
+            found[rows, groups] = outcomes[-1]
+    for groups in sorted({groups for _, groups in found}):
         sizes = [rows for rows, g in found if g == groups]
         if len(sizes) > 1:
-            seconds = [found[rows, groups].seconds for rows in sizes]
+            seconds = [found[rows, groups].cpu for rows in sizes]
             power = np.polyfit(np.log(sizes), np.log(seconds), 1)[0]
-            print(f"{groups} groups: seconds of the second call grow as rows^{power:.2f}")
+            print(f"{groups} groups: CPU seconds of the last call grow as rows^{power:.2f}")
+
+
+def _cell(text: str) -> tuple[int, int]:
+    """Rows and groups of `1000x100`."""
+    rows, groups = map(int, text.split("x"))
+    return rows, groups
 
 
 def main() -> None:
@@ -361,13 +382,19 @@ def main() -> None:
     parser.add_argument("runs", nargs="?", help="record table of one group without repeats")
     parser.add_argument("--scaling", action="store_true", help="also measure larger tables")
     parser.add_argument("--full", action="store_true", help="with 10^5 runs")
+    parser.add_argument("--cells", nargs="+", type=_cell, help="only these, such as 1000x100")
+    parser.add_argument("--once", action="store_true", help="one call of each, nothing compiled")
+    parser.add_argument("--limit", type=float, default=CELL_SECONDS, help="seconds of a cell")
     chosen = parser.parse_args()
+    if chosen.cells:
+        scaling(chosen.cells, 1 if chosen.once else 2, chosen.limit)
+        return
     records = read_records(chosen.runs) if chosen.runs else simulated(250)
     if records["group"].nunique() > 1 or (records["samples"] > records["unique_samples"]).any():
         sys.exit("the textbook model knows one group without repeats; give such a table")
     faults = compare(records)
     if chosen.scaling:
-        scaling(chosen.full)
+        scaling(cells(chosen.full), 1 if chosen.once else 2, chosen.limit)
     if faults:
         sys.exit("the two samplers disagree:\n" + "\n".join(faults))
     print(f"\nevery quantile agrees within {TOLERANCE:g} standard errors")

@@ -60,7 +60,7 @@ class Target:
         zeros = jax.tree.map(lambda site: np.zeros(site.shape, site.dtype), sites)
         flat, self._unravel = ravel_pytree(zeros)
         self.dimensions: int = flat.size
-        indices = self._unravel(np.arange(flat.size, dtype=flat.dtype))
+        indices = self._unravel(jax.numpy.arange(flat.size, dtype=flat.dtype))
         self.layout = layout_of({k: np.asarray(v, int) for k, v in indices.items()}, groups)
         self.held = self._mark(zeros, lambda name: name.endswith(held))
         self.noise = self._mark(zeros, lambda name: name == noise)

@@ -18,7 +18,7 @@ from isoflop.inference.mode import find_mode
 from isoflop.inference.model import RunData, group_names, new_runs, run_data
 from isoflop.inference.priors import DEFAULT, Priors
 from isoflop.inference.rolling import RollingErrors, rolling_errors
-from isoflop.inference.sampler import DEFAULT_LENGTHS, PILOT_DRAWS, Lengths, sample
+from isoflop.inference.sampler import DEFAULT_LENGTHS, PILOT_DRAWS, Lengths, pilots, sample
 from isoflop.inference.screen import screen
 from isoflop.inference.targets import padded_target, prior_draws
 from isoflop.inference.wander import held_at, learn_wander
@@ -147,7 +147,8 @@ def sample_law(
     wander = learn_wander(target, filled, priors.log_kappa)
     held = held_at(filled, wander.within(law))
     mode = find_mode(target, held, seed=seed)
-    drawn = sample(target, held, mode, lengths, seed=seed, tick=_counter(lengths, tick))
+    count = _counter(lengths, pilots(target), tick)
+    drawn = sample(target, held, mode, lengths, seed=seed, tick=count)
     kappa = wander.draws(lengths.chains * lengths.draws, seed=seed)
     sites = drawn.sites | {"kappa": kappa.reshape(lengths.chains, lengths.draws)}
     errors = rolling_errors(records, law, priors, wander, ceiling=ceiling, seed=seed)
@@ -204,9 +205,10 @@ def thinned(records: pd.DataFrame, most: int, *, seed: int) -> pd.DataFrame:
     return kept.drop(columns="_cell").sort_index()
 
 
-def _counter(lengths: Lengths, tick: Tick) -> Callable[[int], None]:
-    """Adds up the steps of all chains for a progress bar."""
-    each = [-(-(lengths.warmup + draws) // CHUNK) * CHUNK for draws in (PILOT_DRAWS, lengths.draws)]
+def _counter(lengths: Lengths, runs: int, tick: Tick) -> Callable[[int], None]:
+    """Adds up the steps of all chains, in so many pilot runs and the last, for a progress bar."""
+    kept = *(PILOT_DRAWS,) * runs, lengths.draws
+    each = [-(-(lengths.warmup + draws) // CHUNK) * CHUNK for draws in kept]
     total, done = lengths.chains * sum(each), 0
 
     def count(steps: int) -> None:

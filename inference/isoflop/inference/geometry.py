@@ -36,7 +36,8 @@ class Layout:
     @property
     def dimensions(self) -> int:
         """Length of the flat vector."""
-        return len(self.shared) + self.local.size
+        count: int = self.shared.size + self.local.size
+        return count
 
     @property
     def together(self) -> int:
@@ -106,7 +107,7 @@ def coloured(layout: Layout, to: Whitening, w: Array) -> Array:
     kept = white - jnp.einsum("gab,b->ga", to.movers, moved)
     x = to.slopes @ s + jnp.einsum("gab,gb->ga", to.roots, kept)
     step = jnp.zeros(layout.dimensions).at[layout.shared].set(s[:count]).at[layout.local].set(x)
-    return to.centre + step
+    return jnp.asarray(to.centre + step)
 
 
 def whitened(layout: Layout, to: Whitening, z: np.ndarray) -> np.ndarray:
@@ -133,7 +134,8 @@ def curvature(
     """
 
     def along(direction: np.ndarray) -> np.ndarray:
-        return (gradient(at + step * direction) - gradient(at - step * direction)) / (2.0 * step)
+        rise = gradient(at + step * direction) - gradient(at - step * direction)
+        return np.asarray(rise / (2.0 * step))
 
     groups, slots = layout.local.shape
     matrix = np.zeros((layout.dimensions, layout.dimensions))
@@ -142,7 +144,7 @@ def curvature(
     matrix[:, layout.shared] = matrix[layout.shared].T
     signs = _balanced(groups)
     direction = np.zeros(layout.dimensions)
-    for slot, places in enumerate(layout.local.T):
+    for places in layout.local.T:
         direction[places] = signs
         alone = along(direction)[layout.local] / signs[:, None]
         direction[places] = 1.0

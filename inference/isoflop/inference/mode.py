@@ -18,10 +18,10 @@ CURVATURE_STEP = 1e-4
 """Step of the differences that turn gradients into the curvature at the mode."""
 GRADIENT_TOLERANCE = 1e-3
 """Largest slope of the log density at a mode: a thousandth of a deviation from it."""
-DESCENT: dict[str, float] = {"gtol": GRADIENT_TOLERANCE, "ftol": 0.0, "maxiter": 60, "maxcor": 60}
+DESCENT: Any = {"gtol": GRADIENT_TOLERANCE, "ftol": 0.0, "maxiter": 60, "maxcor": 60}
 """Steps of L-BFGS before the curvature is looked at again."""
 NEAR_ROUNDS, FAR_ROUNDS = 5, 10
-"""Times that it is at most, near a peak and far from one; nearby only spikes take more than four."""
+"""Times that it is at most, near a peak and far from one; nearby only spikes take more than 4."""
 HELD_VARIANCE = 0.25
 """First guess of the posterior variance of a held site, whose prior variance is 1."""
 STEEP = 1.0
@@ -47,7 +47,7 @@ class Mode:
 
 
 def find_mode(target: Target, data: Any, *, starts: int = 4, seed: int = 0) -> Mode:
-    """The mode with the most mass of those that descents reach from the prior's centre and about it.
+    """The mode with the most mass of those reached from the prior's centre and about it.
 
     Height alone would choose a spike where the law passes exactly through some of the runs.
     """

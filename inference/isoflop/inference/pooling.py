@@ -5,6 +5,8 @@ zero and share the scale τ. Sampled are the v_g themselves and not m and δ: gi
 share, the runs of one group then speak of its own coordinates only, which `geometry` makes use of.
 """
 
+from typing import ClassVar
+
 import jax
 import jax.numpy as jnp
 import numpyro
@@ -20,10 +22,10 @@ VALUES = "_group"
 """Ending of the sites of the groups' values."""
 
 
-class Pooled(dist.Distribution):
+class Pooled(dist.Distribution):  # type: ignore[misc]
     """Values of groups, shape (groups,): a normal mean, and deviations of one scale about it."""
 
-    arg_constraints = {"scale": constraints.positive}
+    arg_constraints: ClassVar = {"scale": constraints.positive}
     support = constraints.real_vector
 
     def __init__(self, prior: Normal, scale: Array | float, groups: int) -> None:

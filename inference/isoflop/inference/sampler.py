@@ -23,6 +23,8 @@ from isoflop.inference.mode import Mode
 
 PILOT_DRAWS = 300
 """Draws a chain whose mean and covariance say what is about standard normal."""
+MANY = 200
+"""Dimensions above which a second pilot run starts where the first one ended."""
 SPREAD = 1.5
 """Chains start this many posterior standard deviations about a mode: wider than the posterior, so
 that R-hat can see chains that do not meet."""
@@ -64,17 +66,26 @@ def sample(
 ) -> ChainDraws:
     """Draw from the posterior; `tick` is told of every `CHUNK` steps that a chain has made."""
     pilot = Lengths(lengths.chains, PILOT_DRAWS, lengths.warmup)
-    starts = _spread(mode, lengths.chains, seed)
-    first = whitening(target.layout, mode.location, mode.covariance)
-    steps = _chains(target, data, starts, first, pilot, seed=seed + 1, tick=tick)
-    draws = steps["z"].reshape(-1, target.dimensions)
-    covariance = _pooled_covariance(draws, mode.covariance, target.layout.together)
-    to, last = whitening(target.layout, draws.mean(axis=0), covariance), steps["z"][:, -1]
-    steps = _chains(target, data, last, to, lengths, seed=seed + 2, tick=tick)
+    to = whitening(target.layout, mode.location, mode.covariance)
+    at, covariance = _spread(mode, lengths.chains, seed), mode.covariance
+    for run in range(pilots(target)):
+        steps = _chains(target, data, at, to, pilot, seed=seed + 100 * run + 1, tick=tick)
+        draws, at = steps["z"].reshape(-1, target.dimensions), steps["z"][:, -1]
+        covariance = _pooled_covariance(draws, covariance, target.layout.together)
+        to = whitening(target.layout, draws.mean(axis=0), covariance)
+    steps = _chains(target, data, at, to, lengths, seed=seed + 2, tick=tick)
     flat = steps.pop("z").reshape(-1, target.dimensions)
     sites = jax.tree.map(np.asarray, target.constrain(flat, data))
     shape = (lengths.chains, lengths.draws)
     return ChainDraws({k: v.reshape(shape + v.shape[1:]) for k, v in sites.items()}, steps)
+
+
+def pilots(target: Target) -> int:
+    """Pilot runs before the draws that are kept: one more where the first has a long way to go.
+
+    The scales of many groups are far from their prior medians, at which the mode is sought.
+    """
+    return 2 if target.dimensions > MANY else 1
 
 
 def laplace_draws(
