@@ -10,9 +10,8 @@ law of this form can do on them.
 """
 
 import argparse
-import time
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,13 +21,8 @@ from isoflop.commands.backtest_text import print_backtest
 from isoflop.files import writing
 from isoflop.forecast.check_figures import backtest_figure
 from isoflop.forecast.figures import save_figure
-from isoflop.inference.backtest import LENGTHS, METHODS, Row, backtest, split, to_json
-from isoflop.inference.fit import sample_law, usable_runs
-from isoflop.inference.laws import LAWS
-from isoflop.inference.model import group_names, new_runs, run_data
-from isoflop.inference.predictive import replicated_loss
-from isoflop.inference.priors import DEFAULT
-from isoflop.inference.scores import score
+from isoflop.inference.backtest import METHODS, Row, backtest, score_split, split, to_json
+from isoflop.inference.fit import usable_runs
 from isoflop.training.records import read_records
 
 ROOT = Path(__file__).parents[1]
@@ -55,30 +49,11 @@ def tables() -> Iterator[tuple[str, pd.DataFrame]]:
 
 def shown(records: pd.DataFrame, holdout: float, file: str) -> Iterator[Row]:
     """Scores of the hidden runs under the fit that has seen them."""
-    start = time.perf_counter()
     parts = split(usable_runs(records), holdout)
-    if parts.test.empty:
-        return
-    whole = pd.concat([parts.train, parts.test])
-    data, groups = run_data(whole), group_names(whole)
-    drawn = sample_law(whole, LAWS["coupled"], DEFAULT, LENGTHS)
-    loss = replicated_loss(drawn.sites, new_runs(parts.test, data, groups), seed=0)
-    log_loss = np.log(loss.reshape(-1, loss.shape[-1]))
-    seconds = (time.perf_counter() - start) / len(groups)
-    for group in groups:
-        own = (parts.test["group"] == group).to_numpy()
-        observed = np.log(parts.test["loss"].to_numpy(float)[own])
-        yield Row(
-            file=file,
-            group=group,
-            method="shown",
-            law="coupled",
-            holdout=holdout,
-            n_train=int((parts.train["group"] == group).sum()),
-            n_test=int(own.sum()),
-            **asdict(score(log_loss[:, own], observed)),
-            seconds=seconds,
-        )
+    if len(parts.test):
+        told = replace(parts, train=pd.concat([parts.train, parts.test]))
+        for row in score_split(told, "isoflop").rows:
+            yield replace(row, file=file, method="shown", holdout=holdout)
 
 
 def summary(rows: list[Row]) -> pd.DataFrame:

@@ -9,8 +9,9 @@ Every measurement has a fresh process. The textbook samples log E, log A, log B 
 of α, β and γ under weak priors with NumPyro's defaults; its law is exact. Its draws, reweighted to
 our priors, must give our quantiles at κ = 0 within Monte-Carlo error; if not the exit status is 1.
 `--scaling` then measures fits of 10² to 10⁴ runs (10⁵ with `--full`) in 1 to 100 groups; `--cells`
-measures nothing but the fits that it names, runs x groups, with `--once` one call each. CPU seconds stand beside wall seconds,
-as the machine may have other work; a fit not done within the limit is given up and said to be.
+measures nothing but the fits that it names, runs x groups, with `--once` one call of each. CPU
+seconds stand beside wall seconds, as the machine may have other work; a fit not done within the
+limit is given up and said to be.
 """
 
 import argparse

@@ -7,7 +7,7 @@ is fitted to the cheaper runs of all groups together, the methods of `baselines`
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -126,34 +126,53 @@ def backtest(
     unknown = [method for method in methods if method not in METHODS]
     if unknown:
         raise ValueError(f"unknown method {unknown[0]!r}; choose among {', '.join(METHODS)}")
-    form = law_named(law)
+    law_named(law)
     parts = split(usable_runs(records, loss_below=ceiling), holdout)
-    skipped = [Skipped(file, name, "all", holdout, why) for name, why in parts.skipped.items()]
     rows: list[Row] = []
+    skipped = [Skipped(file, name, "all", holdout, why) for name, why in parts.skipped.items()]
     for method in methods if len(parts.test) else ():
-        law_name = law if method == "isoflop" else baselines.LAWS.get(method, "")
-        if method == "isoflop":
-            outcomes = _joint(parts, form, priors, ceiling, seed)
-        else:
-            outcomes = _separate(parts, method, seed)
-        for group, outcome in outcomes.items():
-            if isinstance(outcome, str):
-                skipped.append(Skipped(file, group, method, holdout, outcome))
-                continue
-            test = parts.test[parts.test["group"] == group]
-            found = score(outcome.log_loss, np.log(test["loss"].to_numpy(float)))
-            row = Row(
-                file=file,
-                group=group,
-                method=method,
-                law=law_name,
-                holdout=float(holdout),
-                n_train=int((parts.train["group"] == group).sum()),
-                n_test=len(test),
-                **asdict(found),
-                seconds=outcome.seconds,
-            )
-            rows.append(row)
+        found = score_split(parts, method, law=law, ceiling=ceiling, priors=priors, seed=seed)
+        rows += [replace(row, file=file, holdout=float(holdout)) for row in found.rows]
+        skipped += [replace(one, file=file, holdout=holdout) for one in found.skipped]
+    return Backtest(tuple(rows), tuple(skipped))
+
+
+def score_split(
+    parts: Split,
+    method: str,
+    *,
+    law: str = "coupled",
+    ceiling: float = np.inf,
+    priors: Priors = DEFAULT,
+    seed: int = 0,
+) -> Backtest:
+    """Fit `parts.train` by one method and score its forecast of `parts.test`, group by group.
+
+    File and hold-out factor are left empty: they are the caller's.
+    """
+    if method == "isoflop":
+        outcomes = _joint(parts, law_named(law), priors, ceiling, seed)
+    else:
+        outcomes, law = _separate(parts, method, seed), baselines.LAWS.get(method, "")
+    rows: list[Row] = []
+    skipped: list[Skipped] = []
+    for group, outcome in outcomes.items():
+        if isinstance(outcome, str):
+            skipped.append(Skipped("", group, method, np.nan, outcome))
+            continue
+        test = parts.test[parts.test["group"] == group]
+        row = Row(
+            file="",
+            group=group,
+            method=method,
+            law=law,
+            holdout=np.nan,
+            n_train=int((parts.train["group"] == group).sum()),
+            n_test=len(test),
+            **asdict(score(outcome.log_loss, np.log(test["loss"].to_numpy(float)))),
+            seconds=outcome.seconds,
+        )
+        rows.append(row)
     return Backtest(tuple(rows), tuple(skipped))
 
 

@@ -36,13 +36,13 @@ class Layout:
     @property
     def dimensions(self) -> int:
         """Length of the flat vector."""
-        count: int = self.shared.size + self.local.size
-        return count
+        return len(self.shared) + self.local.size
 
     @property
     def together(self) -> int:
         """Correlated numbers at a time: what is shared, the means and one group."""
-        return len(self.shared) + 2 * self.local.shape[1]
+        slots: int = self.local.shape[1]
+        return len(self.shared) + 2 * slots
 
     def reduced(self) -> np.ndarray:
         """The matrix that takes a flat vector to s, shape (shared + slots, dimensions)."""
