@@ -23,7 +23,8 @@ from isoflop.inference.link_model import (
     padded,
 )
 from isoflop.inference.mode import find_mode
-from isoflop.inference.model import STANDARD, bucket
+from isoflop.inference.model import bucket
+from isoflop.inference.pooling import STANDARD
 from isoflop.inference.posterior import LINK_VARIABLES, describe
 from isoflop.inference.priors import LINK, LinkPriors
 from isoflop.inference.sampler import Lengths, sample

@@ -23,7 +23,7 @@ from jax.scipy.special import logsumexp
 from jax.typing import ArrayLike
 
 from isoflop.inference import rates
-from isoflop.inference.model import STANDARD
+from isoflop.inference.pooling import STANDARD
 from isoflop.inference.priors import LINK, LinkPriors, Scale
 
 NODES = 5
