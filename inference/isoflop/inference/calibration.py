@@ -281,10 +281,19 @@ def _against_prior(
 
 
 def _normal_score(values: np.ndarray, prior: np.ndarray) -> np.ndarray:
-    """The map that makes sorted prior draws standard normal, continued beyond the last draws."""
+    """The map that makes sorted prior draws standard normal.
+
+    Beyond the last draws it goes on as it does over the thousandth of them that lies outermost: in
+    units of their standard deviation a far draw of a skewed prior would count for all others.
+    """
     normal = stats.norm.ppf((np.arange(len(prior)) + 0.5) / len(prior))
-    outside = values - np.clip(values, prior[0], prior[-1])
-    return np.asarray(np.interp(values, prior, normal) + outside / prior.std())
+    score = np.interp(values, prior, normal)
+    edge = len(prior) // 1000 + 1
+    for last, inner in ((0, edge), (-1, -1 - edge)):
+        rise = (normal[last] - normal[inner]) / (prior[last] - prior[inner])
+        outside = values - prior[last]
+        score = score + rise * np.where(outside * (prior[last] - prior[inner]) > 0, outside, 0.0)
+    return np.asarray(score)
 
 
 def _each(statistic: Callable[[np.ndarray], np.ndarray], draws: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ import numpy as np
 from scipy import optimize
 
 from isoflop.inference.density import Target
-from isoflop.inference.geometry import Inverse, curvature, inverse
+from isoflop.inference.geometry import Inverse, curvature, inverse, layout_of
 
 CURVATURE_STEP = 1e-4
 """Step of the differences that turn gradients into the curvature at the mode."""
@@ -22,6 +22,8 @@ DESCENT: Any = {"gtol": GRADIENT_TOLERANCE, "ftol": 0.0, "maxiter": 150, "maxcor
 """L-BFGS that forgets none of its steps until the curvature is looked at again: 60 took longer."""
 MAX_ROUNDS = 8
 """Times that it is, at most; a peak nearby takes one to three, only spikes take more than six."""
+MANY = 200
+"""Dimensions above which the groups are taken to hang together by what they share alone."""
 HELD_VARIANCE = 0.25
 """First guess of the posterior variance of a held site, whose prior variance is 1."""
 STEEP = 1.0
@@ -190,5 +192,8 @@ def _inverse_curvature(target: Target, data: Any, at: np.ndarray, free: np.ndarr
     def gradient(z: np.ndarray) -> np.ndarray:
         return np.asarray(target.energy(z, data)[1])
 
-    matrix = curvature(target.layout, gradient, at, step=CURVATURE_STEP)
+    layout = (
+        target.layout if target.dimensions > MANY else layout_of({"all": np.arange(len(at))}, 1)
+    )
+    matrix = curvature(layout, gradient, at, step=CURVATURE_STEP)
     return inverse(matrix[np.ix_(free, free)])

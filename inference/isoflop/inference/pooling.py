@@ -64,14 +64,15 @@ def pooled(site: str, prior: Normal, tau: Scale, groups: int) -> Array:
 def loosely_pooled(site: str, prior: Normal, tau: Scale, groups: int) -> Array:
     """Values about a mean where most groups know nothing of theirs, shape (groups,).
 
-    Their deviations are sampled in units of their scale; what they add up to is left free.
+    Deviations are sampled in units of their scale, as standard normals less their mean: the same as
+    deviations that sum to zero, and the mean that is taken off concerns nothing else.
     """
     mean = numpyro.sample(site, dist.Normal(prior.location, prior.scale))
     if groups == 1:
         return jnp.reshape(mean, (1,))
     scale = _scale(tau)
     unit = numpyro.sample(f"{site}{VALUES}", dist.Normal(0.0, 1.0).expand([groups]).to_event(1))
-    return jnp.asarray(mean + scale * unit)
+    return jnp.asarray(mean + scale * (unit - unit.mean()))
 
 
 def _scale(tau: Scale) -> Array:
