@@ -30,13 +30,13 @@ from isoflop.training.jets.layout import (
     file_name,
 )
 
-ROUNDS, JETS = 5, 5_000
-
 
 def main() -> None:
     """Print the two ratios."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("data", nargs="?", help="folder of ROOT files")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--jets", type=int, default=5_000, help="random jets a file")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder)
@@ -44,30 +44,30 @@ def main() -> None:
             for path in split_files(chosen.data, "train"):
                 (data / path.name).symlink_to(path.resolve())
         else:
-            write_files(data)
-        measure(data)
+            write_files(data, chosen.jets)
+        measure(data, rounds=chosen.rounds)
 
 
-def write_files(folder: Path) -> None:
-    """One file a class, particles of random numbers by falling pT, 45 a jet on average."""
+def write_files(folder: Path, jets: int) -> None:
+    """One file of `jets` jets a class, particles of random numbers, 45 a jet on average."""
     generator = np.random.default_rng(0)
-    counts = np.exp(generator.normal(np.log(42.0), 0.4, JETS)).round().clip(2, 128).astype(int)
+    counts = np.exp(generator.normal(np.log(42.0), 0.4, jets)).round().clip(2, 128).astype(int)
     for process, label in LABEL_OF_PROCESS.items():
         momenta = -np.sort(-ak.unflatten(generator.exponential(10.0, counts.sum()), counts))
         branches = {
             name: ak.values_astype(momenta, dtype) for name, dtype in PARTICLE_DTYPES.items()
         }
         branches |= {
-            name: generator.normal(size=JETS).astype(JET_DTYPES[name]) for name in JET_DTYPES
+            name: generator.normal(size=jets).astype(JET_DTYPES[name]) for name in JET_DTYPES
         }
-        branches |= {name: np.full(JETS, name == label, JET_DTYPES[name]) for name in LABELS}
+        branches |= {name: np.full(jets, name == label, JET_DTYPES[name]) for name in LABELS}
         with uproot.recreate(folder / file_name(process, 0)) as file:
             types = {name: ak.type(ak.Array(values)).content for name, values in branches.items()}
             file.mktree(TREE, types)
             file[TREE].extend(branches)
 
 
-def measure(data: Path) -> None:
+def measure(data: Path, *, rounds: int) -> None:
     """Time each way of reading and print what the cache costs and gains."""
     files = split_files(data, "train")
 
@@ -95,8 +95,8 @@ def measure(data: Path) -> None:
         read_cache()
 
     ways = (read_root, build, compute, check_and_read, read_cache)
-    rounds = [[seconds(way) for way in ways] for _ in range(ROUNDS)]
-    root, made, features, checked, cached = np.min(rounds, axis=0)
+    spent = [[seconds(way) for way in ways] for _ in range(rounds)]
+    root, made, features, checked, cached = np.min(spent, axis=0)
     jets = len(open_jets(data, "train"))
     print(
         f"{jets:,} jets in {len(files)} files\n"

@@ -1,6 +1,6 @@
 """Which runs should come next? Five ways to choose them, on tables where every run exists.
 
-Usage: python benchmarks/design.py [--replicas N] [--out FOLDER]
+Usage: python benchmarks/design.py [--replicas N] [--tables TEXT] [--out FOLDER]
 
 The dearest tenth of a group is the target and is never for sale; the cheapest fifth, twelve runs at
 least, is known at the start; the others can be bought until 1, 5 and 10 % of their compute is
@@ -311,11 +311,14 @@ def main() -> None:
     """Run every method on every table and print the errors."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--replicas", type=int, default=3)
+    parser.add_argument("--tables", default="", help="only those with this in their name")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks")
     options = parser.parse_args()
     rows: list[Score] = []
     start = time.process_time()
     for file, table in tables():
+        if options.tables not in file:
+            continue
         usable = usable_runs(table, loss_below=1.9 if "jets" in file else np.inf)
         for group, records in usable.groupby("group"):
             for level, ordered in levels(records):

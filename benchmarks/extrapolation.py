@@ -1,6 +1,6 @@
 """How well do intervals hold? Every method on every table, the dearest runs hidden.
 
-Usage: python benchmarks/extrapolation.py [--quick] [--out FOLDER]
+Usage: python benchmarks/extrapolation.py [--quick] [--tables TEXT] [--holdouts X …] [--out FOLDER]
 
 Tables: the public ones in ../shared/runs where they are, and studies/jets. One setting for all.
 Prints a line a table, group, method and hold-out factor, then the means over groups; writes
@@ -76,16 +76,22 @@ def main() -> None:
     """Run all back-tests and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--tables", default="", help="only those with this in their name")
+    parser.add_argument("--holdouts", type=float, nargs="+", default=HOLDOUTS)
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks")
     options = parser.parse_args()
     methods = QUICK if options.quick else METHODS
     rows: list[Row] = []
     for name, records in tables():
+        if options.tables not in name:
+            continue
         print(f"\n{name}")
-        outcomes = [backtest(records, holdout=h, methods=methods, file=name) for h in HOLDOUTS]
+        outcomes = [
+            backtest(records, holdout=h, methods=methods, file=name) for h in options.holdouts
+        ]
         found = [row for outcome in outcomes for row in outcome.rows]
         print_backtest(found, [one for outcome in outcomes for one in outcome.skipped])
-        bound = [row for h in HOLDOUTS for row in shown(records, h, name)]
+        bound = [row for h in options.holdouts for row in shown(records, h, name)]
         print_backtest(bound, [])
         rows += [*found, *bound]
     print("\nMeans over groups and hold-out factors; CRPS geometric, its ratio to approach 3:")

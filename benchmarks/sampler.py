@@ -381,6 +381,7 @@ def main() -> None:
     """Compare, and measure the growth if asked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("runs", nargs="?", help="record table of one group without repeats")
+    parser.add_argument("--rows", type=int, default=250, help="simulated runs, without a table")
     parser.add_argument("--scaling", action="store_true", help="also measure larger tables")
     parser.add_argument("--full", action="store_true", help="with 10^5 runs")
     parser.add_argument("--cells", nargs="+", type=_cell, help="only these, such as 1000x100")
@@ -390,7 +391,7 @@ def main() -> None:
     if chosen.cells:
         scaling(chosen.cells, 1 if chosen.once else 2, chosen.limit)
         return
-    records = read_records(chosen.runs) if chosen.runs else simulated(250)
+    records = read_records(chosen.runs) if chosen.runs else simulated(chosen.rows)
     if records["group"].nunique() > 1 or (records["samples"] > records["unique_samples"]).any():
         sys.exit("the textbook model knows one group without repeats; give such a table")
     faults = compare(records)

@@ -3,6 +3,7 @@
     python benchmarks/training.py             # jets of random numbers, JetClass's multiplicities
     python benchmarks/training.py data/jets   # jets of a folder of ROOT files, through the cache
     python benchmarks/training.py --threads 2
+    python benchmarks/training.py --seconds 0.2    # a look, not a measurement
 
 A step is all that the training loop does with a batch: gather, forward, backward, clip, AdamW. The
 plain one is `torch.nn.TransformerEncoder` with every jet padded to all its slots. Beside them: the
@@ -27,7 +28,7 @@ from isoflop.training.jets.jetclass import Jets, open_jets
 from isoflop.training.loop import PART_SLOTS, accumulate
 from isoflop.training.models import Transformer, TransformerConfig
 
-SLOTS, BATCH, SECONDS, JETS = 128, 128, 5.0, 20_000
+SLOTS, BATCH, JETS = 128, 128, 20_000
 CELLS = ((16, 40), (64, 40), (64, 128))
 """Width and slots of each line; the last is the one that the target names."""
 CPU = torch.device("cpu")
@@ -71,13 +72,13 @@ def random_jets() -> JetSet:
     return JetSet(Jets(Path(), offsets, label), features, SLOTS)
 
 
-def rate(step: Callable[[np.ndarray], object], rows: np.ndarray) -> float:
-    """Jets a second of a step that takes the rows of a batch."""
+def rate(step: Callable[[np.ndarray], object], rows: np.ndarray, *, seconds: float) -> float:
+    """Jets a second, over so many seconds, of a step that takes the rows of a batch."""
     generator = np.random.default_rng(0)
     for _ in range(3):
         step(generator.choice(rows, BATCH))
     started, jets = time.perf_counter(), 0
-    while time.perf_counter() - started < SECONDS:
+    while time.perf_counter() - started < seconds:
         step(generator.choice(rows, BATCH))
         jets += BATCH
     return jets / (time.perf_counter() - started)
@@ -123,16 +124,19 @@ def matmul_rate() -> float:
     return 2.0 * 1024**3 * count / (time.perf_counter() - started)
 
 
-def measure(jets: JetSet, rows: np.ndarray, width: int) -> None:
+def measure(jets: JetSet, rows: np.ndarray, *, width: int, seconds: float) -> None:
     """Print the lines of one width and number of slots."""
     config = RunConfig(features="full", particles=jets.particles, width=width, unique_samples=BATCH)
     ours, plain = Transformer(config.network), Padded(config.network)
     parameters = count_parameters(config.network).total, sum(p.numel() for p in plain.parameters())
     mean = jets.mean_particles(rows)
-    fast = rate(stepper(ours, lambda part: accumulate(ours, jets, part, CPU)), rows)
-    slow = rate(stepper(plain, padded_gradient(plain, jets)), rows)
     size = PART_SLOTS // jets.particles
-    data = rate(lambda part: [jets.batch(part[at]) for at in jets.by_length(part, size)], rows)
+    steps = (
+        stepper(ours, lambda part: accumulate(ours, jets, part, CPU)),
+        stepper(plain, padded_gradient(plain, jets)),
+        lambda part: [jets.batch(part[at]) for at in jets.by_length(part, size)],
+    )
+    fast, slow, data = (rate(step, rows, seconds=seconds) for step in steps)
     flops, peak = training_flops(config.network, mean, fast), matmul_rate()
     print(
         f"width {width}, {jets.particles} slots, {mean:.0f} particles, depth {config.depth}\n"
@@ -150,6 +154,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("data", nargs="?", help="folder of ROOT files")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement")
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
     print(f"{chosen.threads} thread(s)")
@@ -161,7 +166,7 @@ def main() -> None:
         else:
             whole = random_jets()
             jets, rows = JetSet(whole.jets, whole.features, slots), np.arange(JETS)
-        measure(jets, rows, width)
+        measure(jets, rows, width=width, seconds=chosen.seconds)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The pages hold: their commands run, print what is shown, and their numbers are the files'."""
 
+import json
 import math
 import os
 import re
@@ -11,24 +12,36 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from isoflop.inference.priors import DEFAULT, Normal
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("first-forecast", "own-runs", "training", "statistics")
+DOCS = ("first-forecast", "own-runs", "training", "statistics")
+WIDTH = dict.fromkeys((f"docs/{name}.md" for name in DOCS), 80) | {"README.md": 200}
+"""Pages whose blocks are run, and the columns of the terminal that they were pasted from."""
 BLOCK = re.compile(r"<!-- run(?:: exit (\d))? -->\n```(\w+)\n(.*?)```", re.DOTALL)
 NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e[+-]?\d+)?")
+METHOD_NAMES = {
+    "isoflop": "**isoflop**",
+    "approach3-coupled": "approach 3, coupled",
+    "approach3": "approach 3 |",
+    "varpro": "variable projection",
+    "power-law": "power law in C",
+    "parabola": "isoFLOP parabolas",
+    "shown": "*isoflop, shown",
+}
 # Another processor may round another way and so sample another chain.
 TOLERANCE = 0.15
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", WIDTH)
 def test_what_a_page_shows_is_what_its_commands_print(page: str, tmp_path: Path) -> None:
-    for folder in ("docs", "studies", "tests"):
+    for folder in ("costs", "docs", "scenarios", "studies", "tests"):
         (tmp_path / folder).symlink_to(ROOT / folder)
-    blocks = BLOCK.findall((ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8"))
+    blocks = BLOCK.findall((ROOT / page).read_text(encoding="utf-8"))
     assert blocks
     python = ""
     for code, language, text in blocks:
@@ -37,7 +50,8 @@ def test_what_a_page_shows_is_what_its_commands_print(page: str, tmp_path: Path)
             run([sys.executable, "-c", python], tmp_path, expected=0)
             continue
         for command, shown in commands(text):
-            printed = run(["bash", "-c", command], tmp_path, expected=int(code or 0))
+            columns = {"COLUMNS": str(WIDTH[page])}
+            printed = run(["bash", "-c", command], tmp_path, expected=int(code or 0), **columns)
             assert_shown(shown, printed)
 
 
@@ -54,9 +68,10 @@ def commands(text: str) -> list[tuple[str, list[str]]]:
     return found
 
 
-def run(command: list[str], folder: Path, *, expected: int) -> str:
+def run(command: list[str], folder: Path, *, expected: int, **variables: str) -> str:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = os.environ | {"PATH": path, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    environment |= variables
     done = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
@@ -76,6 +91,21 @@ def same_line(shown: str, printed: str) -> bool:
         return False
     pairs = zip(NUMBER.findall(shown), NUMBER.findall(printed), strict=True)
     return all(float(b) == pytest.approx(float(a), rel=TOLERANCE, abs=0.02) for a, b in pairs)
+
+
+def test_the_table_of_methods_is_what_the_benchmark_wrote() -> None:
+    rows = json.loads((ROOT / "benchmarks" / "extrapolation.json").read_text(encoding="utf-8"))
+    frame = pd.DataFrame(rows).assign(crps=lambda table: np.log(table["crps"]))
+    crps = frame.pivot_table("crps", ["file", "group", "holdout"], "method")
+    ratio = np.exp(crps.sub(crps["approach3"], axis=0).mean())
+    means = frame.groupby("method")[["coverage_68", "coverage_95", "mae", "crps"]].mean()
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    for method, name in METHOD_NAMES.items():
+        one = means.loc[method]
+        shown = f"| {one['coverage_68']:.2f} | {one['coverage_95']:.2f} | {one['mae']:.2f} | "
+        shown += f"{np.exp(one['crps']):.2f} | {ratio[method]:.2f} |"
+        (line,) = [line for line in page.splitlines() if line.startswith(f"| {name}")]
+        assert line.replace("*", "").endswith(shown.replace("*", "")), (line, shown)
 
 
 def test_the_table_of_priors_is_that_of_the_code() -> None:
