@@ -94,7 +94,7 @@ def row_of(
     falling = np.linspace(link.lowest_loss + 0.5, 0.0, 400)
     each = np.broadcast_to(falling, (len(loss), len(falling)))
     needed = first_crossing(falling, rejection_draws(link, each), reference)
-    steepness = link.slope - 2.0 * link.curvature * (link.lowest_loss - link.centre)
+    steepness = link.slope[:, -2]  # of the last segment above the lowest loss counted at
     found: dict[str, float | str] = {
         "signal": curves.signal,
         "efficiency": efficiency,

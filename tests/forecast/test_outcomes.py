@@ -30,8 +30,15 @@ B_LEVEL, B_SLOPE = 0.8, 1.5
 COUNTED = (0.5, 0.7, 1.2)
 
 
-def _link(posterior: xr.DataTree, kind: str, *, scatter: float = 0.0) -> xr.Dataset:
-    """The same known link in every draw and group."""
+def _link(
+    posterior: xr.DataTree,
+    kind: str,
+    *,
+    scatter: float = 0.0,
+    tested: float = np.inf,
+    cut_error: float = 0.0,
+) -> xr.Dataset:
+    """The same known link in every draw and group, counted on so many jets that they do not err."""
     law = posterior["posterior"].to_dataset()
     groups, signals = law["group"].values, list(LEVEL) if kind == "rejection" else ["Hbb"]
     shape = (law.sizes["chain"], law.sizes["draw"], len(groups), len(signals))
@@ -41,8 +48,10 @@ def _link(posterior: xr.DataTree, kind: str, *, scatter: float = 0.0) -> xr.Data
     return xr.Dataset(
         {
             "level": (dims, np.broadcast_to(level, shape)),
-            "slope": (dims, np.full(shape, slope)),
-            "curvature": (dims, np.zeros(shape)),
+            "slope": ((*dims, "segment"), np.full((*shape, 2), slope)),
+            "knots": ("knot", [min(COUNTED)]),
+            "tested": ("signal", np.full(len(signals), tested)),
+            "cut_error": ("signal", np.full(len(signals), cut_error)),
             "scatter": (("chain", "draw", "signal"), np.full((*shape[:2], shape[3]), scatter)),
             "scatter_slope": (("chain", "draw"), np.zeros(shape[:2])),
             "at": ("signal", [0.5, 0.995] if kind == "rejection" else [100.0]),

@@ -80,8 +80,9 @@ LINK_VARIABLES = {
     "level": Variable(
         ("group", "signal"), "", "log rejection, or logit efficiency, at `centre`", "a"
     ),
-    "slope": Variable(("group", "signal"), "nat^-1", "its rise as the loss falls", "b"),
-    "curvature": Variable(("group", "signal"), "nat^-2", "its curvature in the loss", "c"),
+    "slope": Variable(
+        ("group", "signal", "segment"), "nat^-1", "its rise as the loss falls, by segment", "b"
+    ),
     "scatter": Variable(("signal",), "", "standard deviation of runs about it, at `centre`", "τ"),
     "scatter_slope": Variable((), "nat^-1", "rise of the log of that with the loss", "h"),
 }
