@@ -123,6 +123,82 @@ def test_a_new_tagger_scatters_about_the_link(posterior: xr.DataTree) -> None:
     np.testing.assert_allclose(np.ptp(np.diff(log_r["rejection:Hbb"], axis=1)), 0.0, atol=1e-3)
 
 
+def test_other_jets_than_those_of_the_runs_err_as_their_count_does(posterior: xr.DataTree) -> None:
+    """One error for all losses and groups, and it all but cancels between two taggers."""
+    tree = _linked(posterior)
+    tree["link/rejection"] = xr.DataTree(_link(tree, "rejection", tested=20_000.0, cut_error=0.02))
+    tree["link/efficiency"] = xr.DataTree(_link(tree, "efficiency", cut_error=0.1))
+    loss = _loss(tree, 0.6, 0.5, 0.3)
+    log_r = {
+        group: np.log(outcome_draws(tree, group, loss, names=["rejection:Hbb"])["rejection:Hbb"])
+        for group in ("all", "kinematic")
+    }
+    expected = [np.hypot(1.0 / np.sqrt(1.0 + 20_000.0 * np.exp(-u)), 0.02) for u in (6.0, 6.3)]
+    np.testing.assert_allclose(log_r["all"][:, :2].std(axis=0), expected, rtol=0.15)
+    off = log_r["all"] - log_r["all"].mean(axis=0)
+    np.testing.assert_allclose(off[:, 1], off[:, 2], atol=1e-3)  # none was counted below 0.5 nat
+    np.testing.assert_allclose(log_r["kinematic"], log_r["all"])
+    found = outcome_draws(
+        tree, "all", loss, names=["significance_ratio"], scenario=_scenario(reference="0.6 nat")
+    )
+    np.testing.assert_allclose(found["significance_ratio"][:, 0], 1.0)
+
+
+def _at_several(posterior: xr.DataTree) -> xr.DataTree:
+    """Jets counted at rejections of 10 and 100, the efficiency at 10 much higher."""
+    tree = _linked(posterior)
+    one = _link(tree, "efficiency").assign_coords(signal=["Hbb@100"])
+    other = one.assign_coords(signal=["Hbb@10"])
+    other["slope"] = 2.0 * other["slope"]
+    other["at"] = ("signal", [10.0])
+    tree["link/efficiency"] = xr.DataTree(
+        xr.concat([other, one], "signal", data_vars="minimal", combine_attrs="override")
+    )
+    return tree
+
+
+def test_a_scenario_finds_the_rejection_it_asks_for(exact: xr.DataTree) -> None:
+    tree = _at_several(exact)
+    for changes, slope in (
+        ({"rejection": 100.0}, B_SLOPE),
+        ({"rejection": 10.0}, 2.0 * B_SLOPE),
+        ({"signal": "Hbb@10"}, 2.0 * B_SLOPE),
+    ):
+        scenario = _scenario(**changes)
+        assert "efficiency:b" in [one.name for one in quantities(tree, "all", scenario)]
+        found = outcome_draws(
+            tree, "all", _loss(tree, 0.5), names=["efficiency:b"], scenario=scenario
+        )
+        expected = expit(logit(0.77) + 0.1 * slope)
+        np.testing.assert_allclose(found["efficiency:b"], expected)
+
+
+def test_a_scenario_that_names_no_rejection_of_several_is_asked_which(exact: xr.DataTree) -> None:
+    tree = _at_several(exact)
+    reason = missing_link(tree, _scenario())
+    assert reason == (
+        "signal 'Hbb' is counted at rejections of 10, 100; say in the scenario which is meant, as "
+        "rejection = 100"
+    )
+    reason = missing_link(tree, _scenario(rejection=50.0))
+    assert reason == (
+        "signal 'Hbb' is not counted at the scenario's rejection of 50; the records have 10, 100"
+    )
+    assert [one.name for one in quantities(tree, "all", _scenario())][-1] == "rejection:Tbl"
+    with pytest.raises(ValueError, match="counted at rejections of 10, 100"):
+        outcome_draws(tree, "all", _loss(tree, 0.5), names=["efficiency:b"], scenario=_scenario())
+
+
+def test_a_scenario_asks_for_a_rejection_above_one(tmp_path: Path) -> None:
+    text = (SCENARIOS / "hh4b.toml").read_text(encoding="utf-8")
+    path = tmp_path / "own.toml"
+    path.write_text(text + "\nrejection = 100\n", encoding="utf-8")
+    assert read_scenario(path).rejection == 100.0
+    path.write_text(text + "\nrejection = 0.5\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"rejection is 0\.5; it must be a number above 1, as 100"):
+        read_scenario(path)
+
+
 def test_the_log_odds_of_b_jets_move_with_the_loss(known: xr.DataTree) -> None:
     found = outcome_draws(
         known, "all", _loss(known, 0.5), names=["efficiency:b"], scenario=_scenario()
