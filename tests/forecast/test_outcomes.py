@@ -199,6 +199,15 @@ def test_a_scenario_asks_for_a_rejection_above_one(tmp_path: Path) -> None:
         read_scenario(path)
 
 
+def test_links_of_an_earlier_version_are_refused(known: xr.DataTree, tmp_path: Path) -> None:
+    tree = known.copy()
+    tree["link/rejection"] = xr.DataTree(_link(tree, "rejection").drop_vars("knots"))
+    with pytest.raises(
+        ValueError, match=r"1 fault\(s\): link/rejection has no knots; fit the runs"
+    ):
+        save(tree, tmp_path / "posterior.nc")
+
+
 def test_the_log_odds_of_b_jets_move_with_the_loss(known: xr.DataTree) -> None:
     found = outcome_draws(
         known, "all", _loss(known, 0.5), names=["efficiency:b"], scenario=_scenario()

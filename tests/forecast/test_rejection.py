@@ -40,7 +40,7 @@ def _tree(runs: pd.DataFrame, kind: str) -> xr.DataTree:
 def test_the_true_rejection_lies_in_its_interval_though_all_runs_share_their_jets() -> None:
     runs = simulate_runs({"full": LAW}, CELLS, sigma=0.01, seed=4)
     tree = _tree(runs, "rejection")
-    u = {"same jets": [], "new jets": []}
+    u: dict[str, list[np.ndarray]] = {"same jets": [], "new jets": []}
     for signal, truth in _truth("rejection").items():
         link = link_draws(tree, "full", signal, kind="rejection")
         loss = np.array([link.lowest_loss - 0.05, link.lowest_loss + 0.1])

@@ -140,13 +140,17 @@ def link_draws(posterior: xr.DataTree, group: str, signal: str, *, kind: str) ->
             f"those with some are {', '.join(groups)}"
         )
     own = dataset.sel(group=group, signal=signal)
+    draws: dict[str, Any] = {name: _flat(own[name]) for name in rates.PARAMETERS}
     return LinkDraws(
         kind=kind,
         signal=signal,
         at=float(own["at"]),
         knots=np.asarray(own["knots"].values, float),
-        **{name: float(own[name]) for name in ("centre", "tested", "cut_error", "lowest_loss")},
-        **{name: _flat(own[name]) for name in rates.PARAMETERS},
+        centre=float(own["centre"]),
+        tested=float(own["tested"]),
+        cut_error=float(own["cut_error"]),
+        lowest_loss=float(own["lowest_loss"]),
+        **draws,
     )
 
 

@@ -160,13 +160,11 @@ def fit_link(
         coords={"group": groups, "signal": signals},
     )
     faults = chain_faults(draws, int(drawn.stats["diverging"].sum()))
-    loss = table.groupby("group")["loss"]
+    loss, signal = table.groupby("group")["loss"], table.groupby("signal")
     draws = draws.assign(
-        at=(("signal",), table.groupby("signal")["at"].first().loc[signals].to_numpy()),
-        **{
-            name: (("signal",), table.groupby("signal")[name].median().loc[signals].to_numpy())
-            for name in ("tested", "cut_error")
-        },
+        at=("signal", signal["at"].first().loc[signals].to_numpy()),
+        tested=("signal", signal["tested"].median().loc[signals].to_numpy()),
+        cut_error=("signal", signal["cut_error"].median().loc[signals].to_numpy()),
         centre=centre,
         knots=(("knot",), data.knots + centre),
         lowest_loss=(("group",), loss.min().loc[groups].to_numpy()),

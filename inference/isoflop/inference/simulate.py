@@ -1,10 +1,10 @@
 """Run records and working points from known parameters, to test a fit before any run is trained."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
 
 from isoflop.inference import laws, rates
 from isoflop.training.records import complete_records
@@ -50,7 +50,7 @@ def simulate_runs(
 
 def simulate_working_points(
     records: pd.DataFrame,
-    links: Mapping[str, Mapping[str, ArrayLike]],
+    links: Mapping[str, Mapping[str, Any]],
     *,
     kind: str,
     at: float,
