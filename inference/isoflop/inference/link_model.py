@@ -111,32 +111,36 @@ def log_marginal(data: PointData, mean: ArrayLike, scale: ArrayLike, kind: str) 
 def sample_link(data: PointData, priors: LinkPriors = LINK) -> dict[str, Array]:
     """The prior: `level` (groups, signals), `slope` (groups, signals, segments), scatter."""
     groups, signals = data.groups.shape[0], data.level.shape[0]
-    width = jnp.sqrt(data.knots[0] - data.knots[1])
     about = dist.Normal(priors.level.location, priors.level.scale)
     level = data.level + numpyro.sample("level_mean", about.expand([signals]).to_event(1))
-    usual = dist.Normal(priors.log_slope.location, priors.log_slope.scale)
-    first = _about(
-        "log_slope_signal", numpyro.sample("log_slope_mean", usual), priors.tau_slope, signals
-    )
-    step = dist.Normal(0.0, width * _scale(priors.tau_walk)).expand([SEGMENTS, signals])
-    walk = jnp.cumsum(numpyro.sample("walk", step.to_event(2)), axis=0)
-    log_slope = jnp.concatenate([first[None], first + walk]).T
     usual = dist.Normal(priors.log_scatter.location, priors.log_scatter.scale)
     log_scatter = numpyro.sample("log_scatter_mean", usual)
     log_scatter = _about("log_scatter_signal", log_scatter, priors.tau_scatter, signals)
     h = dist.Normal(priors.scatter_slope.location, priors.scatter_slope.scale)
-    own = _deviations(
-        "walk", width * _scale(priors.tau_walk_group), groups, (signals, SEGMENTS - 1)
-    )
-    own = jnp.pad(jnp.cumsum(own, axis=-1), ((0, 0), (0, 0), (1, 0)))
-    own = jnp.concatenate([own, own[..., -1:]], axis=-1)
     link = {
-        "level": level + _deviations("level", _scale(priors.tau_level), groups, (signals,)),
-        "slope": jnp.exp(log_slope + own),
+        "level": level + _deviations("level", priors.tau_level, groups, (signals,)),
+        "slope": jnp.exp(_log_slope(data, priors)),
         "scatter": jnp.exp(log_scatter),
     }
     link = {name: numpyro.deterministic(name, value) for name, value in link.items()}
     return link | {"scatter_slope": numpyro.sample("scatter_slope", h)}
+
+
+def _log_slope(data: PointData, priors: LinkPriors) -> Array:
+    """The walk of every working point and group, shape (groups, signals, SEGMENTS + 1).
+
+    Groups begin alike at high loss, where all taggers are near guessing, and part from there; below
+    the lowest loss they walk together.
+    """
+    groups, signals = data.groups.shape[0], data.level.shape[0]
+    unit = jnp.sqrt(data.knots[0] - data.knots[1])
+    usual = dist.Normal(priors.log_slope.location, priors.log_slope.scale)
+    common = numpyro.sample("log_slope_mean", usual)
+    first = _about("log_slope_signal", common, priors.tau_slope, signals)
+    step = dist.Normal(0.0, unit * _scale(priors.tau_walk)).expand([SEGMENTS, signals])
+    steps = jnp.concatenate([first[None], numpyro.sample("walk", step.to_event(2))])
+    own = _deviations("walk", priors.tau_walk_group, groups, (signals, SEGMENTS - 1), unit=unit)
+    return jnp.cumsum(steps.T + jnp.pad(own, ((0, 0), (0, 0), (1, 1))), axis=-1)
 
 
 def _scale(tau: Scale) -> Array:
@@ -152,12 +156,14 @@ def _about(site: str, mean: Array, tau: Scale, signals: int) -> Array:
     return jnp.asarray(numpyro.sample(site, normal.to_event(1)))
 
 
-def _deviations(name: str, scale: ArrayLike, groups: int, shape: tuple[int, ...]) -> Array:
+def _deviations(
+    name: str, tau: Scale, groups: int, shape: tuple[int, ...], *, unit: ArrayLike = 1.0
+) -> Array:
     """What each group deviates by, shape (groups, *shape); zero for a single group.
 
     Deviations sum to zero over the groups, so that the runs inform the mean apart from them.
     """
     if groups == 1:
         return jnp.zeros((1, *shape))
-    own = dist.ZeroSumNormal(scale, (groups,)).expand(shape).to_event(len(shape))
+    own = dist.ZeroSumNormal(_scale(tau) * unit, (groups,)).expand(shape).to_event(len(shape))
     return jnp.moveaxis(numpyro.sample(f"{name}_deviation", own), -1, 0)
