@@ -119,7 +119,7 @@ def row_of(posterior: xr.DataTree, path: BestPath, one: Signal) -> dict[str, flo
     falling = np.linspace(link.lowest_loss + 0.5, 0.0, 400)
     each = np.broadcast_to(falling, (len(path.loss), len(falling)))
     needed = first_crossing(falling, rejection_draws(link, each), reference)
-    steepness = link.slope - 2.0 * link.curvature * (link.lowest_loss - link.centre)
+    steepness = link.slope[:, -2]  # of the last segment above the lowest loss counted at
     found: dict[str, float | str] = {
         "signal": curves.signal,
         "efficiency": efficiency,

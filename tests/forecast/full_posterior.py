@@ -37,12 +37,15 @@ def _link(
     """Draws of a link about log R = 5 − 8 (L − 0.5), or the same for logit ε."""
     dims = ("chain", "draw", "group", "signal")
     shape = (*each, len(groups), len(at))
-    middle = {"level": 5.0, "slope": 8.0, "curvature": 0.5, "scatter": 0.1, "scatter_slope": 1.0}
+    middle = {"level": 5.0, "slope": 8.0, "scatter": 0.1, "scatter_slope": 1.0}
     values = {
         name: (dims, value * np.exp(0.05 * random.standard_normal(shape)))
         for name, value in middle.items()
     }
     link = xr.Dataset(values, coords={"group": groups, "signal": list(at)})
+    link["slope"] = link["slope"].expand_dims(segment=2, axis=-1)
+    link["knots"] = ("knot", [0.45])
+    link["tested"], link["cut_error"] = (("signal", np.full(len(at), v)) for v in (1e4, 0.05))
     link["at"] = ("signal", list(at.values()))
     link["centre"] = ((), 0.5)
     link["lowest_loss"] = ("group", np.full(len(groups), 0.45))

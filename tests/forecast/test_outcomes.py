@@ -30,8 +30,15 @@ B_LEVEL, B_SLOPE = 0.8, 1.5
 COUNTED = (0.5, 0.7, 1.2)
 
 
-def _link(posterior: xr.DataTree, kind: str, *, scatter: float = 0.0) -> xr.Dataset:
-    """The same known link in every draw and group."""
+def _link(
+    posterior: xr.DataTree,
+    kind: str,
+    *,
+    scatter: float = 0.0,
+    tested: float = np.inf,
+    cut_error: float = 0.0,
+) -> xr.Dataset:
+    """The same known link in every draw and group, counted on so many jets that they do not err."""
     law = posterior["posterior"].to_dataset()
     groups, signals = law["group"].values, list(LEVEL) if kind == "rejection" else ["Hbb"]
     shape = (law.sizes["chain"], law.sizes["draw"], len(groups), len(signals))
@@ -41,8 +48,10 @@ def _link(posterior: xr.DataTree, kind: str, *, scatter: float = 0.0) -> xr.Data
     return xr.Dataset(
         {
             "level": (dims, np.broadcast_to(level, shape)),
-            "slope": (dims, np.full(shape, slope)),
-            "curvature": (dims, np.zeros(shape)),
+            "slope": ((*dims, "segment"), np.full((*shape, 2), slope)),
+            "knots": ("knot", [min(COUNTED)]),
+            "tested": ("signal", np.full(len(signals), tested)),
+            "cut_error": ("signal", np.full(len(signals), cut_error)),
             "scatter": (("chain", "draw", "signal"), np.full((*shape[:2], shape[3]), scatter)),
             "scatter_slope": (("chain", "draw"), np.zeros(shape[:2])),
             "at": ("signal", [0.5, 0.995] if kind == "rejection" else [100.0]),
@@ -112,6 +121,91 @@ def test_a_new_tagger_scatters_about_the_link(posterior: xr.DataTree) -> None:
     both = np.corrcoef(log_r["rejection:Hbb"][:, 0], log_r["rejection:Tbl"][:, 0])[0, 1]
     assert abs(both) < 0.2  # each signal by itself
     np.testing.assert_allclose(np.ptp(np.diff(log_r["rejection:Hbb"], axis=1)), 0.0, atol=1e-3)
+
+
+def test_other_jets_than_those_of_the_runs_err_as_their_count_does(posterior: xr.DataTree) -> None:
+    """One error for all losses and groups, and it all but cancels between two taggers."""
+    tree = _linked(posterior)
+    tree["link/rejection"] = xr.DataTree(_link(tree, "rejection", tested=20_000.0, cut_error=0.02))
+    tree["link/efficiency"] = xr.DataTree(_link(tree, "efficiency", cut_error=0.1))
+    loss = _loss(tree, 0.6, 0.5, 0.3)
+    log_r = {
+        group: np.log(outcome_draws(tree, group, loss, names=["rejection:Hbb"])["rejection:Hbb"])
+        for group in ("all", "kinematic")
+    }
+    expected = [np.hypot(1.0 / np.sqrt(1.0 + 20_000.0 * np.exp(-u)), 0.02) for u in (6.0, 6.3)]
+    np.testing.assert_allclose(log_r["all"][:, :2].std(axis=0), expected, rtol=0.15)
+    off = log_r["all"] - log_r["all"].mean(axis=0)
+    np.testing.assert_allclose(off[:, 1], off[:, 2], atol=1e-3)  # none was counted below 0.5 nat
+    np.testing.assert_allclose(log_r["kinematic"], log_r["all"])
+    found = outcome_draws(
+        tree, "all", loss, names=["significance_ratio"], scenario=_scenario(reference="0.6 nat")
+    )
+    np.testing.assert_allclose(found["significance_ratio"][:, 0], 1.0)
+
+
+def _at_several(posterior: xr.DataTree) -> xr.DataTree:
+    """Jets counted at rejections of 10 and 100, the efficiency at 10 much higher."""
+    tree = _linked(posterior)
+    one = _link(tree, "efficiency").assign_coords(signal=["Hbb@100"])
+    other = one.assign_coords(signal=["Hbb@10"])
+    other["slope"] = 2.0 * other["slope"]
+    other["at"] = ("signal", [10.0])
+    tree["link/efficiency"] = xr.DataTree(
+        xr.concat([other, one], "signal", data_vars="minimal", combine_attrs="override")
+    )
+    return tree
+
+
+def test_a_scenario_finds_the_rejection_it_asks_for(exact: xr.DataTree) -> None:
+    tree = _at_several(exact)
+    for changes, slope in (
+        ({"rejection": 100.0}, B_SLOPE),
+        ({"rejection": 10.0}, 2.0 * B_SLOPE),
+        ({"signal": "Hbb@10"}, 2.0 * B_SLOPE),
+    ):
+        scenario = _scenario(**changes)
+        assert "efficiency:b" in [one.name for one in quantities(tree, "all", scenario)]
+        found = outcome_draws(
+            tree, "all", _loss(tree, 0.5), names=["efficiency:b"], scenario=scenario
+        )
+        expected = expit(logit(0.77) + 0.1 * slope)
+        np.testing.assert_allclose(found["efficiency:b"], expected)
+
+
+def test_a_scenario_that_names_no_rejection_of_several_is_asked_which(exact: xr.DataTree) -> None:
+    tree = _at_several(exact)
+    reason = missing_link(tree, _scenario())
+    assert reason == (
+        "signal 'Hbb' is counted at rejections of 10, 100; say in the scenario which is meant, as "
+        "rejection = 100"
+    )
+    reason = missing_link(tree, _scenario(rejection=50.0))
+    assert reason == (
+        "signal 'Hbb' is not counted at the scenario's rejection of 50; the records have 10, 100"
+    )
+    assert [one.name for one in quantities(tree, "all", _scenario())][-1] == "rejection:Tbl"
+    with pytest.raises(ValueError, match="counted at rejections of 10, 100"):
+        outcome_draws(tree, "all", _loss(tree, 0.5), names=["efficiency:b"], scenario=_scenario())
+
+
+def test_a_scenario_asks_for_a_rejection_above_one(tmp_path: Path) -> None:
+    text = (SCENARIOS / "hh4b.toml").read_text(encoding="utf-8")
+    path = tmp_path / "own.toml"
+    path.write_text(text + "\nrejection = 100\n", encoding="utf-8")
+    assert read_scenario(path).rejection == 100.0
+    path.write_text(text + "\nrejection = 0.5\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"rejection is 0\.5; it must be a number above 1, as 100"):
+        read_scenario(path)
+
+
+def test_links_of_an_earlier_version_are_refused(known: xr.DataTree, tmp_path: Path) -> None:
+    tree = known.copy()
+    tree["link/rejection"] = xr.DataTree(_link(tree, "rejection").drop_vars("knots"))
+    with pytest.raises(
+        ValueError, match=r"1 fault\(s\): link/rejection has no knots; fit the runs"
+    ):
+        save(tree, tmp_path / "posterior.nc")
 
 
 def test_the_log_odds_of_b_jets_move_with_the_loss(known: xr.DataTree) -> None:

@@ -19,17 +19,20 @@ COSTS = Path(__file__).parents[2] / "costs" / "delphes.toml"
 CENTRE, LEVEL, SLOPE = 0.6, 6.0, 3.0
 
 
-def with_link(posterior: xr.DataTree, *, curvature: float = 0.0) -> xr.DataTree:
+def with_link(posterior: xr.DataTree) -> xr.DataTree:
     """The posterior with log R and logit ε of Hbb exactly LEVEL − SLOPE (L − CENTRE)."""
     law = posterior["posterior"].to_dataset()
     shape = (law.sizes["chain"], law.sizes["draw"], law.sizes["group"], 1)
     dims, tree = ("chain", "draw", "group", "signal"), posterior.copy()
-    values = {"level": LEVEL, "slope": SLOPE, "curvature": curvature}
+    values = {"level": LEVEL, "slope": SLOPE}
     for kind, at in (("rejection", 0.5), ("efficiency", 100.0)):
         link = xr.Dataset(
             {name: (dims, np.full(shape, value)) for name, value in values.items()},
             coords={"group": law["group"], "signal": ["Hbb"]},
         )
+        link["slope"] = link["slope"].expand_dims(segment=2, axis=-1)
+        link["knots"] = ("knot", [0.4])
+        link["tested"], link["cut_error"] = ("signal", [np.inf]), ("signal", [0.0])
         link["scatter"] = (("chain", "draw", "signal"), np.zeros((*shape[:2], 1)))
         link["scatter_slope"] = (("chain", "draw"), np.zeros(shape[:2]))
         link["at"], link["centre"] = ("signal", [at]), CENTRE
@@ -90,15 +93,15 @@ def test_significance_follows_the_loss_of_the_plan_by_the_link(linked: Option) -
 def test_a_run_worse_than_any_fitted_is_worth_no_more_than_the_worst(
     posterior: xr.DataTree,
 ) -> None:
-    """A parabola that turns up again would make guessing the best tagger there is."""
-    bent = make_option(with_link(posterior, curvature=2.0), "all", read_costs(COSTS))
-    loss = np.tile([bent.worst_loss, 30.0], (len(bent.draws.alpha), 1))
-    drawn = bent.worth(loss, ["loss", "rejection:Hbb"])
+    """No tagger worse than those was counted."""
+    option = make_option(with_link(posterior), "all", read_costs(COSTS))
+    loss = np.tile([option.worst_loss, 30.0], (len(option.draws.alpha), 1))
+    drawn = option.worth(loss, ["loss", "rejection:Hbb"])
     np.testing.assert_array_equal(drawn["rejection:Hbb"][:, 0], drawn["rejection:Hbb"][:, 1])
     np.testing.assert_array_equal(drawn["loss"], loss)
     # And the cheapest plan for a rejection is no such run.
-    found = cheapest_plan(bent, Target("rejection:Hbb", 500.0, 0.8))
-    assert found.plans is not None and found.plans.law_loss.max() < bent.worst_loss
+    found = cheapest_plan(option, Target("rejection:Hbb", 500.0, 0.8))
+    assert found.plans is not None and found.plans.law_loss.max() < option.worst_loss
 
 
 def test_options_are_compared_in_the_outcome_asked_for(posterior: xr.DataTree) -> None:

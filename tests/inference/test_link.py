@@ -1,5 +1,7 @@
 """The link from loss to working points: likelihood, recovery, coverage, and what it refuses."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -23,18 +25,19 @@ from isoflop.inference.simulate import simulate_runs, simulate_working_points
 LAW = {"loss_inf": 0.5, "log_A": 2.8, "log_B": 3.6, "alpha": 0.42, "beta": 0.37, "omega": 6.0}
 CELLS = [(n, u, 1.0) for n in np.geomspace(1e3, 3e5, 6) for u in np.geomspace(2e3, 4e5, 8)]
 CENTRE = 1.0
+KNOTS = [0.95]
+"""Where the slope changes, in nat."""
 SIGNALS = ("Hbb", "Hcc", "Hgg", "Tbqq", "Wqq", "Zqq")
 SHORT = Lengths(chains=2, draws=300, warmup=200)
 
 
-def _truth(kind: str) -> dict[str, dict[str, float]]:
+def _truth(kind: str) -> dict[str, dict[str, Any]]:
     rng = np.random.default_rng(3)
     level = {"rejection": 4.5, "efficiency": 0.5}[kind]
     return {
         signal: {
             "level": level + rng.normal(0.0, 0.8),
-            "slope": rng.normal(2.5, 0.4),
-            "curvature": rng.normal(0.0, 0.3),
+            "slope": rng.normal(2.5, 0.4) * np.array([1.0, np.exp(rng.normal(0.0, 0.3))]),
             "scatter": 0.15 * np.exp(rng.normal(0.0, 0.2)),
             "scatter_slope": 0.4,
         }
@@ -52,7 +55,7 @@ def runs() -> pd.DataFrame:
 def _points(runs: pd.DataFrame, kind: str, *, seed: int = 5) -> pd.DataFrame:
     at = {"rejection": 0.5, "efficiency": 100.0}[kind]
     return simulate_working_points(
-        runs, _truth(kind), kind=kind, at=at, centre=CENTRE, tested=5000, seed=seed
+        runs, _truth(kind), kind=kind, at=at, centre=CENTRE, knots=KNOTS, tested=5000, seed=seed
     )
 
 
@@ -109,25 +112,72 @@ def test_no_tagger_rejects_less_than_everything() -> None:
 
 @pytest.mark.slow
 def test_known_links_are_recovered(fitted: xr.Dataset) -> None:
-    kind = str(fitted.attrs["kind"])
-    shift = float(fitted["centre"]) - CENTRE
-    inside, slopes = [], []
-    for signal, truth in _truth(kind).items():
-        curvature = truth["curvature"]
-        exact = {
-            "level": truth["level"] - truth["slope"] * shift + curvature * shift**2,
-            "slope": truth["slope"] - 2.0 * curvature * shift,
-            "curvature": curvature,
-        }
-        for name, value in exact.items():
-            own = fitted[name].sel(signal=signal).quantile((0.025, 0.5, 0.975), ("chain", "draw"))
-            low, middle, high = own.values
-            inside += list((low <= value) & (value <= high))
-            slopes += list(middle - value) if name == "slope" else []
-    assert np.mean(inside) >= 0.85  # 36 intervals of 95 %
-    assert np.abs(slopes).max() < 0.5
-    usual = 0.15 * np.exp(0.4 * shift)
+    """At losses across the runs; their slope changes where the model's does not."""
+    loss = np.linspace(0.75, 1.5, 4)
+    inside, errors = [], []
+    for signal, truth in _truth(str(fitted.attrs["kind"])).items():
+        knots = np.array(KNOTS) - CENTRE
+        exact = rates.transformed(loss - CENTRE, truth["level"], truth["slope"], knots)
+        for group in fitted["group"].values:
+            u = _along(fitted.sel(group=group, signal=signal), loss)
+            low, middle, high = np.quantile(u, (0.025, 0.5, 0.975), axis=0)
+            inside += list((low <= exact) & (exact <= high))
+            errors += list(middle - exact)
+    assert np.mean(inside) >= 0.85  # 48 intervals of 95 %
+    assert np.abs(errors).max() < 0.4
+    usual = 0.15 * np.exp(0.4 * (float(fitted["centre"]) - CENTRE))
     assert float(fitted["scatter"].median()) == pytest.approx(usual, rel=0.25)
+
+
+def _along(cell: xr.Dataset, loss: np.ndarray) -> np.ndarray:
+    """u of every draw of one link, shape (draws, losses)."""
+    flat = cell[["level", "slope"]].stack(all=("chain", "draw")).transpose("all", ...)
+    knots = cell["knots"].values - float(cell["centre"])
+    level, slope = flat["level"].values[:, None], flat["slope"].values[:, None, :]
+    return np.asarray(rates.transformed(loss - float(cell["centre"]), level, slope, knots))
+
+
+@pytest.mark.slow
+def test_every_draw_falls_as_the_loss_rises_and_errs_more_the_farther_below(
+    fitted: xr.Dataset,
+) -> None:
+    loss = np.linspace(0.05, 3.0, 60)
+    lowest = float(fitted["knots"][-1])
+    assert lowest == pytest.approx(float(fitted["lowest_loss"].min()))
+    for signal in SIGNALS:
+        u = _along(fitted.isel(group=0).sel(signal=signal), loss)
+        assert (np.diff(u, axis=1) < 0.0).all()
+        rise = _along(fitted.isel(group=0).sel(signal=signal), lowest - np.array([0.0, 0.1, 0.3]))
+        widths = np.diff(np.quantile(rise - rise[:, :1], (0.16, 0.84), axis=0), axis=0)[0]
+        assert widths[0] == 0.0
+        assert 0.0 < 2.0 * widths[1] < widths[2]
+
+
+def test_the_link_is_the_integral_of_its_slope() -> None:
+    slope, knots = np.array([2.0, 4.0, 1.0]), np.array([0.3, -0.2])
+
+    def steepness(x: float) -> float:
+        return float(slope[int(np.searchsorted(-knots, -x))])
+
+    for x in (-1.0, -0.1, 0.2, 0.9):
+        ends = [one for one in knots if min(x, 0.0) < one < max(x, 0.0)] or None
+        area, _ = integrate.quad(steepness, 0.0, x, points=ends)
+        assert rates.transformed(x, 5.0, slope, knots) == pytest.approx(5.0 - area)
+
+
+@pytest.mark.parametrize("kind", ["rejection", "efficiency"])
+def test_the_error_of_a_count_is_that_of_the_binomial(kind: str) -> None:
+    u = np.array([0.5, 2.0, 4.0])
+    passes, _ = rates.log_passing(u, kind)
+    counts = stats.binom(20000, np.exp(passes)).rvs((4000, 3), random_state=1)
+    p = counts / 20000
+    seen = np.std(np.log(p) if kind == "rejection" else np.log(p / (1.0 - p)), axis=0)
+    np.testing.assert_allclose(rates.counting_error(u, 20000, kind), seen, rtol=0.05)
+    everything = np.linspace(0.0, 20.0, 4001)
+    error = rates.counting_error(everything, 200.0, kind)
+    assert (np.diff(everything - 5.0 * error) > 0.0).all()  # and rises with u
+    assert (np.diff(everything + 5.0 * error) > 0.0).all()
+    assert error.max() <= 1.0
 
 
 @pytest.mark.slow
@@ -158,7 +208,8 @@ def test_a_link_has_the_draws_of_the_law(runs: pd.DataFrame) -> None:
     parts = link_groups(_points(runs, "efficiency"), runs, SHORT, shape=(1, 600), seed=6)
     assert set(parts) == {"link/efficiency", "link/efficiency_counts"}
     link = parts["link/efficiency"]
-    assert dict(link["slope"].sizes) == {"chain": 1, "draw": 600, "group": 2, "signal": 6}
+    assert dict(link["level"].sizes) == {"chain": 1, "draw": 600, "group": 2, "signal": 6}
+    assert link["slope"].dims == ("chain", "draw", "group", "signal", "segment")
     assert link["slope"].attrs["units"] == "nat^-1"
     assert set(link["at"].values) == {100.0}
     assert parts["link/efficiency_counts"].sizes["row"] == 96 * 6

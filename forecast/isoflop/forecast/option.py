@@ -78,7 +78,7 @@ class Option:
         """Draws of the named quantities at a loss [nat], shape (draws, points) each.
 
         A loss above that of the worst fitted run is worth what that is: the link has seen no worse
-        tagger, and a parabola in the loss would turn up again there.
+        tagger.
         """
         others = [name for name in names if name != "loss"]
         found = outcome_draws(

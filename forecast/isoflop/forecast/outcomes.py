@@ -14,7 +14,12 @@ from scipy.special import expit, logit
 from isoflop.forecast.allocate import best_plan
 from isoflop.forecast.budget import parse_budget
 from isoflop.forecast.predict import Draws, group_draws, group_names, loss_draws
-from isoflop.forecast.rejection import link_draws, rejection_draws, working_points
+from isoflop.forecast.rejection import (
+    fixed_values,
+    link_draws,
+    rejection_draws,
+    working_points,
+)
 from isoflop.forecast.scenario import DEAREST
 from isoflop.forecast.significance import Scenario, gain
 
@@ -46,7 +51,7 @@ def quantities(
     Those of a scenario are among them where the link has its signal at fixed rejection.
     """
     names = [REJECTION + point for point in working_points(posterior, "rejection", group)]
-    if scenario is not None and scenario.signal in working_points(posterior, "efficiency", group):
+    if scenario is not None and _has_point(posterior, group, scenario):
         names += SCENARIO
     return (Quantity("loss", "nat", False), *(Quantity(name, "", True) for name in names))
 
@@ -63,8 +68,8 @@ def outcome_draws(
     """Draws of the named quantities at a loss [nat], shape (draws, points) each.
 
     Draw i of `loss` belongs to draw i of the posterior. Rejections and efficiencies are those of a
-    new tagger, its scatter about the link included. Raises `ValueError` for an unknown name, and
-    for a working point that the posterior has no link for.
+    new tagger on new jets, its scatter about the link included. Raises `ValueError` for an unknown
+    name, and for a working point that the posterior has no link for.
     """
     found: dict[str, np.ndarray] = {}
     _require_draws(posterior, loss)
@@ -89,13 +94,45 @@ def outcome_draws(
 def missing_link(posterior: xr.DataTree, scenario: Scenario) -> str:
     """Why the quantities of a scenario cannot be computed in any group; empty if they can."""
     groups = group_names(posterior)
-    if any(scenario.signal in working_points(posterior, "efficiency", name) for name in groups):
+    if any(_has_point(posterior, name, scenario) for name in groups):
         return ""
     try:
-        link_draws(posterior, groups[0], scenario.signal, kind="efficiency")
+        link_draws(posterior, groups[0], scenario_point(posterior, scenario), kind="efficiency")
     except ValueError as error:
         return str(error)
     return ""
+
+
+def scenario_point(posterior: xr.DataTree, scenario: Scenario) -> str:
+    """Name of the working point that a scenario means, such as `Hbb`, or `Hbb@100` of several.
+
+    `ValueError` lists the rejections there are if the scenario names none of them and there are
+    several, or one that was not counted at. A signal that has none keeps its name.
+    """
+    signal, asked = scenario.signal, scenario.rejection
+    fixed = fixed_values(posterior, "efficiency")
+    own = {name: at for name, at in fixed.items() if signal in (name, name.split("@")[0])}
+    meant = [name for name, at in own.items() if asked is None or np.isclose(at, asked)]
+    if len(meant) == 1 or not own:
+        return meant[0] if meant else signal
+    there = ", ".join(f"{at:g}" for at in sorted(own.values()))
+    if asked is None:
+        raise ValueError(
+            f"signal {signal!r} is counted at rejections of {there}; say in the scenario which is "
+            f"meant, as rejection = {max(own.values()):g}"
+        )
+    raise ValueError(
+        f"signal {signal!r} is not counted at the scenario's rejection of {asked:g}; the records "
+        f"have {there}"
+    )
+
+
+def _has_point(posterior: xr.DataTree, group: str, scenario: Scenario) -> bool:
+    try:
+        point = scenario_point(posterior, scenario)
+    except ValueError:
+        return False
+    return point in working_points(posterior, "efficiency", group)
 
 
 def _scenario_draws(
@@ -104,16 +141,18 @@ def _scenario_draws(
     """ε₂ and what it is worth: the log-odds of ε move from the reference as the link says.
 
     ε₂ = σ(logit ε₁ + link(L₂) − link(L₁)): the scenario sets where the reference tagger stands, on
-    jets of its own, and the link how far the new one moves from it.
+    jets of its own, and the link how far the new one moves from it. The error of the jets that both
+    were counted on all but cancels.
     """
     at_reference = scenario.reference_group or group
+    point = scenario_point(posterior, scenario)
     here, there = (
-        link_draws(posterior, name, scenario.signal, kind="efficiency")
-        for name in (group, at_reference)
+        link_draws(posterior, name, point, kind="efficiency") for name in (group, at_reference)
     )
     reference = scenario.reference_efficiency.draws(len(loss), seed=[seed, 0])
-    first = there.mean(reference_loss(posterior, at_reference, scenario.reference))
-    moved = here.mean(loss) + here.deviation(loss, seed=seed) - first
+    first = reference_loss(posterior, at_reference, scenario.reference)
+    moved = here.mean(loss) + here.deviation(loss, seed=seed) - there.mean(first)
+    moved += here.other_jets(loss, seed=seed) - there.other_jets(first, seed=seed)
     efficiency = np.asarray(expit(logit(reference)[:, None] + moved))
     worth = gain(scenario, reference, efficiency, seed=seed)
     return {EFFICIENCY: efficiency, RATIO: worth.ratio, LUMINOSITY: worth.luminosity}

@@ -2,7 +2,8 @@
 
 The link (`isoflop.inference.link`) says how often jets pass a tagger of a given loss. Arrays have
 the draws first, shape (draws, points). A new tagger scatters about the link, by one normal a draw
-that all its points share, so that intervals along a curve are smooth.
+that all its points share, so that intervals along a curve are smooth. So do the jets that the runs
+were counted on: the tagger is to serve on others.
 """
 
 import zlib
@@ -33,29 +34,47 @@ class LinkDraws:
     level: np.ndarray
     """log R, or logit ε, at the centre."""
     slope: np.ndarray
-    """How fast it rises as the loss falls, per nat."""
-    curvature: np.ndarray
-    """Its curvature, per nat²."""
+    """How fast it rises as the loss falls, per nat, from high to low losses; (draws, segments)."""
+    knots: np.ndarray
+    """Losses between the segments, in nat, from high to low; shape (segments − 1,)."""
     scatter: np.ndarray
     """Standard deviation of runs about it, at the centre."""
     scatter_slope: np.ndarray
     """Rise of the logarithm of that with the loss, per nat."""
+    tested: float
+    """Jets that each run was counted on."""
+    cut_error: float
+    """Standard error of log R, or logit ε, by the jets that set the cut."""
     lowest_loss: float
     """Smallest loss of a run of the group in the fit, in nat."""
 
     def mean(self, loss: np.ndarray) -> np.ndarray:
         """The link's log R (before its floor at R = 1) or logit ε; shape of `loss`."""
-        columns = (value[:, None] for value in (self.level, self.slope, self.curvature))
+        columns = self.level[:, None], self.slope[:, None, :], self.knots - self.centre
         return np.asarray(rates.transformed(loss - self.centre, *columns))
 
     def deviation(self, loss: np.ndarray, *, seed: int) -> np.ndarray:
         """What a new tagger adds to `mean`, shape of `loss`."""
-        own = zlib.crc32(f"{self.kind}:{self.signal}".encode())
-        step = np.random.default_rng([seed, own]).standard_normal(len(self.level))
+        step = self._normal("", seed)
         scale = rates.scatter(
             loss - self.centre, self.scatter[:, None], self.scatter_slope[:, None]
         )
         return np.asarray(scale * step[:, None])
+
+    def other_jets(self, loss: np.ndarray, *, seed: int) -> np.ndarray:
+        """What other jets than those of the runs may differ by from `mean`, shape of `loss`.
+
+        All groups share it, for their runs were counted on the same jets. Below the lowest loss
+        that was counted at it stays as it is there.
+        """
+        u = self.mean(np.maximum(loss, self.lowest_loss))
+        error = np.hypot(rates.counting_error(u, self.tested, self.kind), self.cut_error)
+        return np.asarray(error * np.clip(self._normal("jets:", seed), -5.0, 5.0)[:, None])
+
+    def _normal(self, what: str, seed: int) -> np.ndarray:
+        """One standard normal a draw, that of the working point alone, shape (draws,)."""
+        own = zlib.crc32(f"{what}{self.kind}:{self.signal}".encode())
+        return np.random.default_rng([seed, own]).standard_normal(len(self.level))
 
 
 def working_points(posterior: xr.DataTree, kind: str, group: str) -> tuple[str, ...]:
@@ -121,20 +140,30 @@ def link_draws(posterior: xr.DataTree, group: str, signal: str, *, kind: str) ->
             f"those with some are {', '.join(groups)}"
         )
     own = dataset.sel(group=group, signal=signal)
+    draws: dict[str, Any] = {name: _flat(own[name]) for name in rates.PARAMETERS}
     return LinkDraws(
         kind=kind,
         signal=signal,
         at=float(own["at"]),
+        knots=np.asarray(own["knots"].values, float),
         centre=float(own["centre"]),
+        tested=float(own["tested"]),
+        cut_error=float(own["cut_error"]),
         lowest_loss=float(own["lowest_loss"]),
-        **{name: np.asarray(own[name].values, float).reshape(-1) for name in rates.PARAMETERS},
+        **draws,
     )
 
 
 def rejection_draws(link: LinkDraws, loss: np.ndarray, *, seed: int = 0) -> np.ndarray:
-    """Background rejection of a new tagger of this loss [nat], shape (draws, points)."""
-    u = link.mean(loss) + link.deviation(loss, seed=seed)
+    """Background rejection of a new tagger of this loss [nat] on new jets, (draws, points)."""
+    u = link.mean(loss) + link.deviation(loss, seed=seed) + link.other_jets(loss, seed=seed)
     return np.asarray(np.exp(rates.log_rejection(u)))
+
+
+def _flat(draws: xr.DataArray) -> np.ndarray:
+    """The chains joined, shape (draws, ...)."""
+    values = np.asarray(draws.values, float)
+    return values.reshape(-1, *values.shape[2:])
 
 
 def _dataset(posterior: xr.DataTree, kind: str) -> xr.Dataset | None:

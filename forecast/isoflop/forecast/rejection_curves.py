@@ -28,7 +28,7 @@ PART_REJECTIONS = {
 
 @dataclass(frozen=True)
 class Band:
-    """Quantiles of the rejection of a new run along an axis, of one group."""
+    """Quantiles of the rejection of a new run on new jets along an axis, of one group."""
 
     group: str
     """Group of runs."""
@@ -98,7 +98,7 @@ def rejection_curves(
     real = "jetclass" in str(dataset.attrs.get("datasets", "")).lower()
     found = []
     for signal, at in zip(dataset["signal"].values, dataset["at"].values, strict=True):
-        known = PART_REJECTIONS.get(str(signal), (0.0, 0.0))
+        known = PART_REJECTIONS.get(str(signal).split("@")[0], (0.0, 0.0))
         found.append(
             SignalCurves(
                 signal=str(signal),

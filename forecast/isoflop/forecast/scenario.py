@@ -34,6 +34,8 @@ class Scenario:
     """k: 4 resolved b jets, 2 boosted H→bb jets."""
     reference_efficiency: Uncertain
     """ε₁ of the reference tagger."""
+    rejection: float | None = None
+    """Background rejection of the working point; needed where jets are counted at several."""
     reference: str = DEAREST
     """Where the reference tagger stands: `dearest run fitted`, a loss `0.9 nat`, or a budget."""
     reference_group: str | None = None
@@ -124,6 +126,12 @@ def _count(value: object, name: str) -> int:
     return value
 
 
+def _rejection(value: object, name: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 1.0 < value < math.inf:
+        raise ValueError(f"{name} is {value!r}; it must be a number above 1, as 100")
+    return float(value)
+
+
 def _relative(value: object, name: str) -> float:
     """A relative uncertainty, `0.05` or `"5 %"`."""
     text = value if isinstance(value, str) else f"{value}"
@@ -161,6 +169,7 @@ _READERS: dict[str, Any] = {
     "signal": _text,
     "tagged_objects": _count,
     "reference_efficiency": lambda value, name: parse_uncertain(value, name=name, share=True),
+    "rejection": _rejection,
     "reference": _text,
     "reference_group": _text,
     "r1": lambda value, name: parse_uncertain(value, name=name),

@@ -3,10 +3,12 @@
 One link a kind of working point: `rejection` at fixed signal efficiency, `efficiency` at fixed
 background rejection. Its draws are as many as the law's, so that draw i goes with draw i.
 
-Runs that are judged on the same background jets share the error of those jets, which no number of
-runs averages out. The link describes rejections as counted on them; of the rejection on other jets
-the level is known to no better than about 1/√(jets that passed), at the dearest runs. In a
-ratio of two taggers that error cancels.
+Runs are judged on the same jets and share their error, which no number of runs averages out. The
+link describes what is counted on those jets, as a back-test needs it. On other jets u differs by
+√(1/n + v) z, z ~ Normal(0, 1) for all runs and losses of a working point: n is the number of jets
+that pass (`rates.counting_error`), v the variance with which the other kind of jets sets the cut
+(`cut_error`²), 1/(N_s ε(1−ε)) at fixed efficiency, R/N_b at fixed rejection; log R and logit ε
+move about alike with a cut. The forecast adds it, and in a ratio of two taggers it cancels.
 """
 
 import numpy as np
@@ -18,6 +20,7 @@ from isoflop.inference import rates
 from isoflop.inference.density import Target
 from isoflop.inference.diagnostics import chain_verdict
 from isoflop.inference.link_model import (
+    SEGMENTS,
     PointData,
     link_model,
     padded,
@@ -33,6 +36,8 @@ FIXED = {"rejection": "efficiency", "efficiency": "rejection"}
 """What is held fixed by each kind of working point."""
 NEAR_CENTRE = 0.3
 """Rows within this much of L̄ [nat] locate the prior of the level."""
+NARROWEST = 0.2
+"""Range of loss [nat] that the segments share at least."""
 
 _TARGETS: dict[tuple[object, ...], Target] = {}
 
@@ -78,7 +83,8 @@ def _in_shape(link: xr.Dataset, shape: tuple[int, int]) -> xr.Dataset:
 def link_tables(points: pd.DataFrame, records: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """The counts of each kind of working point of the runs in `records`, with group and loss.
 
-    Columns `run_id, group, loss, flops, signal, at, passed, tested`; kinds without rows are absent.
+    Columns `run_id, group, loss, flops, signal, at, passed, tested, cut_error` (standard error of u
+    by the jets that set the cut); kinds without rows are absent.
     `signal` tells several working points of one signal apart, as `Hbb@0.7`. Raises `ValueError` on
     impossible counts and where no row belongs to a run.
     """
@@ -119,8 +125,16 @@ def _table(rows: pd.DataFrame, fixed: str, passed: str, tested: str) -> pd.DataF
             "at": rows[fixed].astype(float),
             "passed": rows[passed].astype(float),
             "tested": rows[tested].astype(float),
+            "cut_error": 1.0 / np.sqrt(np.maximum(_setting(rows, fixed), 1.0)),
         }
     ).reset_index(drop=True)
+
+
+def _setting(rows: pd.DataFrame, fixed: str) -> "pd.Series[float]":
+    """Jets that set the cut, as they count for its error: N_s ε(1−ε), or the QCD jets above it."""
+    if fixed == "rejection":
+        return rows["n_background_passed"].astype(float)
+    return rows["n_signal"] * rows["efficiency"] * (1.0 - rows["efficiency"])
 
 
 def fit_link(
@@ -133,8 +147,9 @@ def fit_link(
 ) -> xr.Dataset:
     """Draws of the link of one kind, (chain, draw, group, signal), given a table of `link_tables`.
 
-    What made them stands beside them: the working points `at`, the loss `centre`, and the range of
-    loss seen in each group. The attribute `faults` says what is wrong with the chains, if anything.
+    What made them stands beside them: the working points `at`, the loss `centre`, the `knots`
+    between segments, the range of loss seen in each group, the jets `tested` and the `cut_error`.
+    The attribute `faults` says what is wrong with the chains, if anything.
     """
     data, groups, signals, centre = point_data(table, kind)
     target, filled = _target(data, kind, priors, lengths.warmup)
@@ -146,18 +161,21 @@ def fit_link(
         coords={"group": groups, "signal": signals},
     )
     faults = chain_faults(draws, int(drawn.stats["diverging"].sum()))
-    loss = table.groupby("group")["loss"]
+    loss, signal = table.groupby("group")["loss"], table.groupby("signal")
     draws = draws.assign(
-        at=(("signal",), table.groupby("signal")["at"].first().loc[signals].to_numpy()),
-        tested=(("signal",), table.groupby("signal")["tested"].median().loc[signals].to_numpy()),
+        at=("signal", signal["at"].first().loc[signals].to_numpy()),
+        tested=("signal", signal["tested"].median().loc[signals].to_numpy()),
+        cut_error=("signal", signal["cut_error"].median().loc[signals].to_numpy()),
         centre=centre,
+        knots=(("knot",), data.knots + centre),
         lowest_loss=(("group",), loss.min().loc[groups].to_numpy()),
         highest_loss=(("group",), loss.max().loc[groups].to_numpy()),
     )
     described = describe(draws, LINK_VARIABLES)
     described["at"].attrs["long_name"] = f"fixed {FIXED[kind]} of the working point"
     described["tested"].attrs |= {"units": "jet", "long_name": "jets tested a run, median"}
-    for name in ("centre", "lowest_loss", "highest_loss"):
+    described["cut_error"].attrs["long_name"] = "error of u by the jets that set the cut"
+    for name in ("centre", "knots", "lowest_loss", "highest_loss"):
         described[name].attrs["units"] = "nat"
     described.attrs = {
         "kind": kind,
@@ -187,9 +205,16 @@ def point_data(table: pd.DataFrame, kind: str) -> tuple[PointData, list[str], li
         level=np.array(
             [_median(near, (signal == s) & close, signal == s) for s in range(len(signals))]
         ),
+        knots=_knots(table["loss"].to_numpy(float)) - centre,
         groups=np.zeros(len(groups)),
     )
     return data, groups, signals, centre
+
+
+def _knots(loss: np.ndarray) -> np.ndarray:
+    """Lower ends of the segments [nat], shape (SEGMENTS,): the last one is the lowest loss."""
+    wide = max(float(np.ptp(loss)), NARROWEST)
+    return np.asarray(loss.min() + wide * np.linspace(1.0, 0.0, SEGMENTS + 1)[1:])
 
 
 def _median(values: np.ndarray, wanted: np.ndarray, otherwise: np.ndarray) -> float:
@@ -227,14 +252,15 @@ def predicted_u(
         "group": xr.DataArray(table["group"].to_numpy(str), dims="row"),
         "signal": xr.DataArray(table["signal"].to_numpy(str), dims="row"),
     }
-    flat = link.stack(all=("chain", "draw")).transpose("all", ...)
+    flat = link[list(rates.PARAMETERS)].stack(all=("chain", "draw")).sel(cells)
     own = {
-        name: flat[name].sel({dim: cells[dim] for dim in LINK_VARIABLES[name].dims}).values
-        for name in rates.PARAMETERS
+        name: one.transpose("all", "row", ..., missing_dims="ignore").values
+        for name, one in flat.data_vars.items()
     }
     own["scatter_slope"] = own["scatter_slope"][:, None]
+    knots = link["knots"].values - float(link["centre"])
     x = (table["loss"].to_numpy(float)[None] if loss is None else loss) - float(link["centre"])
-    mean = rates.transformed(x, own["level"], own["slope"], own["curvature"])
+    mean = rates.transformed(x, own["level"], own["slope"], knots)
     scale = rates.scatter(x, own["scatter"], own["scatter_slope"])
     return np.asarray(mean + scale * np.random.default_rng([seed, 0]).standard_normal(mean.shape))
 

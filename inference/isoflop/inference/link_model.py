@@ -2,13 +2,20 @@
 
 For run i of group g and working point s, with the link u(L) of `isoflop.inference.rates`:
 
-    u_i = level_gs − slope_gs x_i + curvature_gs x_i² + τ_s exp(h x_i) z_i,   x_i = L_i − L̄
+    u_i = level_gs − Σ_k slope_gsk o_k(x_i) + τ_s exp(h x_i) z_i,   x_i = L_i − L̄
     passed_i ~ Binomial(tested_i, p(u_i)),   z_i ~ Normal(0, 1)
 
 The counts are the data: a rejection measured with three jets has their error, and one with none is
-a lower limit by construction. Levels, slopes and curvatures of a working point are partially pooled
-over the groups, slopes and curvatures over the working points too; curvature is shrunk to zero.
-The scatter z of a run is integrated out by quadrature, so the sampler meets no latent of any run.
+a lower limit by construction. No form of the link is given: from segment to segment of width Δ,
+towards low losses, the logarithm of its slope makes a step of a random walk,
+
+    log slope_{k+1} = log slope_k + ω √Δ z_k,
+
+whose size ω all working points share and the counts decide. The last segment lies below every
+loss that was counted at, so the walk alone speaks there: the link's error grows with the distance.
+Levels and slopes are pooled over the groups, which walk apart by steps of a size of their own, and
+slopes over the working points. The scatter z of a run is integrated out by quadrature, so the
+sampler meets no latent of any run.
 """
 
 from dataclasses import dataclass, fields, replace
@@ -26,6 +33,8 @@ from isoflop.inference import rates
 from isoflop.inference.pooling import STANDARD
 from isoflop.inference.priors import LINK, LinkPriors, Scale
 
+SEGMENTS = 4
+"""Segments of equal width between the highest and the lowest loss; one more lies below."""
 NODES = 5
 """Nodes of the quadrature over a run's scatter; put where its counts are, five err by 1e-3."""
 
@@ -53,14 +62,19 @@ class PointData:
     """Its standard error."""
     level: np.ndarray
     """Median of `near` over the rows about the centre, shape (signals,); locates the prior."""
+    knots: np.ndarray
+    """Lower ends of the segments, from high to low, minus `centre`, in nat, shape (SEGMENTS,)."""
     groups: np.ndarray
     """Zeros of shape (groups,): their number is part of the shape."""
+
+
+_SHARED = ("level", "knots", "groups")
 
 
 def padded(data: PointData, rows: int) -> PointData:
     """The same counts with rows that say nothing up to `rows`, so that tables share a program."""
     missing = rows - len(data.x)
-    per_row = [one.name for one in fields(PointData) if one.name not in ("level", "groups")]
+    per_row = [one.name for one in fields(PointData) if one.name not in _SHARED]
     filled = {name: np.pad(getattr(data, name), (0, missing)) for name in per_row}
     filled["width"][len(data.x) :] = 1.0
     return replace(data, **filled)
@@ -70,9 +84,7 @@ def link_model(data: PointData, kind: str, priors: LinkPriors = LINK) -> None:
     """The joint density of a link's parameters and the counts."""
     link = sample_link(data, priors)
     cell = data.group, data.signal
-    mean = rates.transformed(
-        data.x, link["level"][cell], link["slope"][cell], link["curvature"][cell]
-    )
+    mean = rates.transformed(data.x, link["level"][cell], link["slope"][cell], data.knots)
     scale = rates.scatter(data.x, link["scatter"][data.signal], link["scatter_slope"])
     log_p = log_marginal(data, mean, scale, kind)
     numpyro.factor("passed_obs", jnp.sum(jnp.where(data.observed, log_p, 0.0)))
@@ -97,25 +109,38 @@ def log_marginal(data: PointData, mean: ArrayLike, scale: ArrayLike, kind: str) 
 
 
 def sample_link(data: PointData, priors: LinkPriors = LINK) -> dict[str, Array]:
-    """The prior: (groups, signals) each of level, slope, curvature; scatter of shape (signals,)."""
+    """The prior: `level` (groups, signals), `slope` (groups, signals, segments), scatter."""
     groups, signals = data.groups.shape[0], data.level.shape[0]
     about = dist.Normal(priors.level.location, priors.level.scale)
     level = data.level + numpyro.sample("level_mean", about.expand([signals]).to_event(1))
-    common = numpyro.sample("slope_mean", dist.Normal(priors.slope.location, priors.slope.scale))
-    slope = _about("slope_signal", common, priors.tau_slope, signals)
-    curvature = _about("curvature_signal", jnp.zeros(()), priors.tau_curvature, signals)
     usual = dist.Normal(priors.log_scatter.location, priors.log_scatter.scale)
     log_scatter = numpyro.sample("log_scatter_mean", usual)
     log_scatter = _about("log_scatter_signal", log_scatter, priors.tau_scatter, signals)
     h = dist.Normal(priors.scatter_slope.location, priors.scatter_slope.scale)
     link = {
-        "level": _pooled("level", level, priors.tau_level, groups),
-        "slope": _pooled("slope", slope, priors.tau_slope_group, groups),
-        "curvature": _pooled("curvature", curvature, priors.tau_curvature_group, groups),
+        "level": level + _deviations("level", priors.tau_level, groups, (signals,)),
+        "slope": jnp.exp(_log_slope(data, priors)),
         "scatter": jnp.exp(log_scatter),
     }
     link = {name: numpyro.deterministic(name, value) for name, value in link.items()}
     return link | {"scatter_slope": numpyro.sample("scatter_slope", h)}
+
+
+def _log_slope(data: PointData, priors: LinkPriors) -> Array:
+    """The walk of every working point and group, shape (groups, signals, SEGMENTS + 1).
+
+    Groups begin alike at high loss, where all taggers are near guessing, and part from there; below
+    the lowest loss they walk together.
+    """
+    groups, signals = data.groups.shape[0], data.level.shape[0]
+    unit = jnp.sqrt(data.knots[0] - data.knots[1])
+    usual = dist.Normal(priors.log_slope.location, priors.log_slope.scale)
+    common = numpyro.sample("log_slope_mean", usual)
+    first = _about("log_slope_signal", common, priors.tau_slope, signals)
+    step = dist.Normal(0.0, unit * _scale(priors.tau_walk)).expand([SEGMENTS, signals])
+    steps = jnp.concatenate([first[None], numpyro.sample("walk", step.to_event(2))])
+    own = _deviations("walk", priors.tau_walk_group, groups, (signals, SEGMENTS - 1), unit=unit)
+    return jnp.cumsum(steps.T + jnp.pad(own, ((0, 0), (0, 0), (1, 1))), axis=-1)
 
 
 def _scale(tau: Scale) -> Array:
@@ -131,12 +156,14 @@ def _about(site: str, mean: Array, tau: Scale, signals: int) -> Array:
     return jnp.asarray(numpyro.sample(site, normal.to_event(1)))
 
 
-def _pooled(name: str, mean: Array, tau: Scale, groups: int) -> Array:
-    """Values of the groups about the mean of each working point, shape (groups, signals).
+def _deviations(
+    name: str, tau: Scale, groups: int, shape: tuple[int, ...], *, unit: ArrayLike = 1.0
+) -> Array:
+    """What each group deviates by, shape (groups, *shape); zero for a single group.
 
     Deviations sum to zero over the groups, so that the runs inform the mean apart from them.
     """
     if groups == 1:
-        return mean[None, :]
-    own = dist.ZeroSumNormal(_scale(tau), (groups,)).expand([mean.shape[0]]).to_event(1)
-    return jnp.asarray(mean[None, :] + numpyro.sample(f"{name}_deviation", own).T)
+        return jnp.zeros((1, *shape))
+    own = dist.ZeroSumNormal(_scale(tau) * unit, (groups,)).expand(shape).to_event(len(shape))
+    return jnp.moveaxis(numpyro.sample(f"{name}_deviation", own), -1, 0)

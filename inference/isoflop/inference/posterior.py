@@ -80,8 +80,9 @@ LINK_VARIABLES = {
     "level": Variable(
         ("group", "signal"), "", "log rejection, or logit efficiency, at `centre`", "a"
     ),
-    "slope": Variable(("group", "signal"), "nat^-1", "its rise as the loss falls", "b"),
-    "curvature": Variable(("group", "signal"), "nat^-2", "its curvature in the loss", "c"),
+    "slope": Variable(
+        ("group", "signal", "segment"), "nat^-1", "its rise as the loss falls, by segment", "b"
+    ),
     "scatter": Variable(("signal",), "", "standard deviation of runs about it, at `centre`", "τ"),
     "scatter_slope": Variable((), "nat^-1", "rise of the log of that with the loss", "h"),
 }
@@ -144,8 +145,23 @@ def check(posterior: xr.DataTree, *, source: str = "the posterior") -> None:
     runs = posterior["constant_data"].to_dataset()
     wanted_runs = [*RUN_VARIABLES, "flops_per_param_sample", "final", "sigma_samples"]
     faults += [f"constant_data has no {name}" for name in wanted_runs if name not in runs]
+    faults += _link_faults(posterior)
     if faults:
         raise ValueError(f"{source}: {len(faults)} fault(s): " + "; ".join(faults))
+
+
+def _link_faults(posterior: xr.DataTree) -> list[str]:
+    """What the links of a posterior lack, as those of an earlier version do."""
+    if "link" not in posterior.children:
+        return []
+    needed = (*LINK_VARIABLES, "at", "knots", "tested", "cut_error")
+    return [
+        f"link/{kind} has no {name}; fit the runs again"
+        for kind in ("rejection", "efficiency")
+        if kind in posterior["link"].children
+        for name in needed
+        if name not in posterior[f"link/{kind}"].data_vars
+    ]
 
 
 def describe(dataset: xr.Dataset, variables: dict[str, Variable]) -> xr.Dataset:

@@ -109,20 +109,19 @@ class LinkPriors:
     """The priors of one link; slopes and curvatures per nat."""
 
     level: Normal = Normal(0.0, 1.0, "level at L̄, about that of the runs near it: they fix it")
-    slope: Normal = Normal(
-        2.5, 1.5, "public JetClass taggers have 1.3 (FACTS: log R = 4.54−1.275 L)"
+    log_slope: Normal = Normal(
+        math.log(2.5), 0.7, "of the highest losses; a public JetClass study has 1.3, 0.6 to 10"
     )
     tau_level: Scale = Scale(
         "tau_level", 0.5, "feature sets differ by some tens of per cent in R", _FIRM
     )
     tau_slope: Scale = Scale(
-        "tau_slope", 0.5, "all backgrounds are told apart by the same network", _FIRM
+        "tau_slope", 0.3, "all backgrounds are told apart by the same network", _FIRM
     )
-    tau_slope_group: Scale = Scale("tau_slope_group", 0.3, "as the level, per nat", _FIRM)
-    tau_curvature: Scale = Scale(
-        "tau_curvature", 0.3, "a straight line unless the runs bend it", _FIRM
+    tau_walk: Scale = Scale(
+        "tau_walk", 0.8, "ω: slopes change by a factor 2 to 3 over the nat from guessing", _FIRM
     )
-    tau_curvature_group: Scale = Scale("tau_curvature_group", 0.3, "as the curvature", _FIRM)
+    tau_walk_group: Scale = Scale("tau_walk_group", 0.4, "feature sets bend alike", _FIRM)
     log_scatter: Normal = Normal(
         -2.0, 1.0, "seeds of one training differ by 5 to 40 per cent in R between working points"
     )

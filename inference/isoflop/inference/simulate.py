@@ -1,6 +1,7 @@
 """Run records and working points from known parameters, to test a fit before any run is trained."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -49,28 +50,36 @@ def simulate_runs(
 
 def simulate_working_points(
     records: pd.DataFrame,
-    links: Mapping[str, Mapping[str, float]],
+    links: Mapping[str, Mapping[str, Any]],
     *,
     kind: str,
     at: float,
     centre: float,
+    knots: Sequence[float] = (),
     tested: int = 5000,
+    same_jets: bool = False,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Working points of every run and signal, by the link with the signal's parameters.
 
     `links` maps a signal to the `PARAMETERS` of `isoflop.inference.rates` about the loss `centre`
-    [nat]; `at` is the signal efficiency held fixed, for `kind` "efficiency" the rejection; `tested`
-    jets are counted, of the signal and of the background each.
+    [nat], with one slope more than there are `knots` [nat]; `at` is the signal efficiency held
+    fixed, for `kind` "efficiency" the rejection. `tested` jets are counted, of the signal and of
+    the background each: jets of its own for every run, or with `same_jets` the same for all, which
+    all runs rank alike.
     """
     rng = np.random.default_rng(seed)
     x = records["loss"].to_numpy(float) - centre
     tables = []
     for signal, link in links.items():
-        mean = rates.transformed(x, link["level"], link["slope"], link["curvature"])
+        slope = np.atleast_1d(link["slope"])
+        mean = rates.transformed(x, link["level"], slope, np.asarray(knots) - centre)
         noise = rates.scatter(x, link["scatter"], link["scatter_slope"]) * rng.normal(size=len(x))
         passes, _ = rates.log_passing(mean + noise, kind)
-        passed = rng.binomial(tested, np.exp(passes))
+        if same_jets:
+            passed = np.searchsorted(np.sort(rng.random(tested)), np.exp(passes))
+        else:
+            passed = rng.binomial(tested, np.exp(passes))
         fixed = kind == "efficiency"
         columns = {
             "run_id": records["run_id"].to_numpy(),
