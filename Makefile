@@ -30,7 +30,7 @@ demo: $(VENV)/.base
 	$(BIN)/isoflop forecast $(DEMO)/posterior.nc --budget 1e15 --group full-128 \
 		--scenario scenarios/hh4b.toml --figure $(DEMO)/forecast.png \
 		--rejection-figure $(DEMO)/rejection.png
-	$(BIN)/isoflop plan $(DEMO)/posterior.nc --budget "10 USD" --target "rejection:Hbb 2000" \
+	$(BIN)/isoflop plan $(DEMO)/posterior.nc --budget "10 USD" --target "rejection:Hbb 1000" \
 		--group full-128 --max-passes 16 --scenario scenarios/hh4b.toml \
 		--costs costs/cpu.toml --figure $(DEMO)/plan.png
 	$(BIN)/isoflop design $(DEMO)/posterior.nc --budget 1e15 --spend 1e13 --runs 3 --group full-128

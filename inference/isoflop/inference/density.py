@@ -51,11 +51,13 @@ class Target:
         held: str = "\0",
         noise: str = "\0",
         uneven: str = "\0",
+        accept: float = TARGET_ACCEPT,
         groups: int = 1,
     ) -> None:
         """Prepare the programs; they are compiled at their first call."""
         use_compilation_cache()
-        self._model, self._static, self._warmup = model, static, warmup
+        self._model, self._static = model, static
+        self._warmup, self._accept = warmup, accept
         sites = jax.eval_shape(lambda data: _latent_sites(model, data, *static), example)
         zeros = jax.tree.map(lambda site: np.zeros(site.shape, site.dtype), sites)
         flat, self._unravel = ravel_pytree(zeros)
@@ -105,7 +107,7 @@ class Target:
             self._warmup,
             step_size=FIRST_STEP,
             adapt_mass_matrix=False,
-            target_accept_prob=TARGET_ACCEPT,
+            target_accept_prob=self._accept,
             model_args=(data, to),
             rng_key=key,
         )

@@ -51,6 +51,8 @@ RULE = (
     f"in {ENOUGH_PASSES} passes; shorter runs that show none of it are undecided"
 )
 
+ACCEPT = 0.97
+"""Aim of the step size: groups with one label have a wide tail, where longer steps diverge."""
 MIN_SIDE = 5
 """Runs of either label below which the place of the threshold hangs on one or two of them."""
 MAX_WIDTH_RATIO = 0.7
@@ -210,7 +212,7 @@ def draw_threshold(
 
 def threshold_target(labels: Labels, groups: int, lengths: Lengths) -> Target:
     """The model's compiled programs, for all tables of as many runs and groups."""
-    return Target(threshold_model, labels, groups, warmup=lengths.warmup)
+    return Target(threshold_model, labels, groups, warmup=lengths.warmup, accept=ACCEPT)
 
 
 def threshold_model(labels: Labels, groups: int) -> None:
