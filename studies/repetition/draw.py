@@ -33,7 +33,7 @@ from isoflop.forecast.predict import (
 
 CAPS = (1_000.0, 4_000.0, 16_000.0)
 """Distinct jets U of the sweep's repeated runs."""
-RATIOS = np.geomspace(1.0, 1e4, 60)
+RATIOS = np.geomspace(1.0, 5e3, 60)
 """Compute over that of the best single pass."""
 FOREVER = 1e6
 """Passes after which more add nothing."""
@@ -131,7 +131,7 @@ def draw_gain(ax: Axes, posterior: xr.DataTree) -> None:
     mark_end(ax, last, "most passes of a run")
     ax.set_xscale("log")
     ax.set_yscale("log")
-    ax.set_ylim(0.9, 60.0)
+    ax.set_ylim(0.9, 300.0)
     ax.set_xlabel("passes $e$")
     ax.set_ylabel("effective data gain $D_{eff}/U$")
     ax.legend(fontsize=7, frameon=False, loc="upper left", title="repeated runs", title_fontsize=7)

@@ -83,8 +83,8 @@ def quoted(table: Rows) -> dict[str, str]:
 
 def test_the_page_quotes_the_table(table: Rows) -> None:
     page = " ".join((STUDY / "README.md").read_text(encoding="utf-8").split())
-    others = [row for signal, row in table.items() if signal != "Hgg"]
-    assert round(max(row["reached_by_1e+08"] for row in others), 2) <= 0.05  # as the page says
+    others = [row for signal, row in table.items() if signal not in ("Hgg", "Hbb")]
+    assert round(max(row["reached_by_1e+08"] for row in others), 2) <= 0.07  # as the page says
     assert not [text for text in quoted(table).values() if text not in page]
 
 

@@ -71,12 +71,12 @@ def test_a_job_asks_for_more_time_than_the_runs_of_the_committed_sweep_took() ->
             particles=int(str(row.particles).removesuffix(".0")),
             width=width,
             unique_samples=int(float(str(row.samples))),
+            test_samples=200_000,
         )
         (job,) = cut([trained])
         if not float(str(row.wall_seconds)) < 60 * request(job).minutes:
             late.append(str(row.run_id))
-    # Wall time of a machine with a load of 20 for a while: this run stood still meanwhile.
-    assert late == ["7baf0895ecce"]
+    assert not late
 
 
 @pytest.mark.slow

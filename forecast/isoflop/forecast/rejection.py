@@ -157,7 +157,7 @@ def link_draws(posterior: xr.DataTree, group: str, signal: str, *, kind: str) ->
 def rejection_draws(link: LinkDraws, loss: np.ndarray, *, seed: int = 0) -> np.ndarray:
     """Background rejection of a new tagger of this loss [nat] on new jets, (draws, points)."""
     u = link.mean(loss) + link.deviation(loss, seed=seed) + link.other_jets(loss, seed=seed)
-    return np.asarray(np.exp(rates.log_rejection(u)))
+    return np.asarray(rates.rejection(u))
 
 
 def _flat(draws: xr.DataArray) -> np.ndarray:

@@ -40,11 +40,13 @@ def transformed(x: ArrayLike, level: ArrayLike, slope: Any, knots: Any) -> Any:
     8.0
     """
     xp = _namespace(x, level, slope)
-    u = level
-    for k in range(slope.shape[-1]):
-        high = knots[k - 1] if k else xp.inf
-        low = knots[k] if k < len(knots) else -xp.inf
-        u = u - slope[..., k] * (xp.clip(x, low, high) - xp.clip(0.0, low, high))
+    # The slope changes at each knot; it is cheaper to add the changes than the segments.
+    at_zero, change = level, slope[..., 1:] - slope[..., :-1]
+    for k, knot in enumerate(knots):
+        at_zero = at_zero + change[..., k] * xp.minimum(-knot, 0.0)
+    u = at_zero - slope[..., 0] * x
+    for k, knot in enumerate(knots):
+        u = u - change[..., k] * xp.minimum(x - knot, 0.0)
     return u
 
 
@@ -60,6 +62,16 @@ def log_rejection(u: ArrayLike) -> Any:
     3.001
     """
     return _namespace(u).logaddexp(0.0, SHARPNESS * u) / SHARPNESS
+
+
+def rejection(u: ArrayLike) -> Any:
+    """R ≥ 1 from u: the exponential of `log_rejection` for half its time, κ being 2.
+
+    >>> float(rejection(np.log(0.75)))
+    1.25
+    """
+    xp = _namespace(u)
+    return xp.hypot(1.0, xp.exp(u))
 
 
 def log_passing(u: ArrayLike, kind: str) -> tuple[Any, Any]:
@@ -86,5 +98,5 @@ def counting_error(u: ArrayLike, tested: ArrayLike, kind: str) -> Any:
     0.139
     """
     xp = _namespace(u, tested)
-    each = xp.expm1(log_rejection(u)) if kind == "rejection" else 2.0 + 2.0 * xp.cosh(u)
+    each = rejection(u) - 1.0 if kind == "rejection" else 2.0 + 2.0 * xp.cosh(u)
     return xp.sqrt(each / (tested + each))

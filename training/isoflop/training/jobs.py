@@ -16,7 +16,7 @@ from isoflop.training.counting import count_parameters
 from isoflop.training.models import TransformerConfig
 from isoflop.training.pool import cost
 
-# The 198 runs of studies/jets/records took cost(run) / (15e9 to 73e9 per s), median 31e9, on one
+# The 248 runs of studies/jets/records took cost(run) / (14e9 to 232e9 per s), median 45e9, on one
 # thread of a shared machine. Public small jet transformers reach 0.3 to 0.6 % of an H100's peak.
 CORE_RATE = 3e10
 GPU_RATE = 3e12
