@@ -90,7 +90,7 @@ def assert_shown(shown: list[str], printed: str) -> None:
 
 
 def assert_mostly_shown(shown: list[str], printed: str) -> None:
-    """As `assert_shown`, but a line in five may differ: ends of 95 % intervals hang on few draws."""
+    """As `assert_shown`, but one line in five may differ: tails hang on few draws."""
     lines = printed.splitlines()
     missing = [line for line in shown if not any(same_line(line, other) for other in lines)]
     assert len(missing) <= max(3, len(shown) // 5), "\n".join(["not printed:", *missing, printed])
