@@ -122,6 +122,33 @@ def test_strict_exits_3_on_a_budget_further_than_the_runs_span(
 
 
 @pytest.mark.slow
+def test_a_budget_below_the_cheapest_run_is_not_called_within_the_runs(
+    posterior_nc: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    assert run("forecast", str(posterior_nc), "--budget", "1.2e5", "--strict") == 3
+    text, faults = capsys.readouterr()
+    assert "FLOP, 2.0 decades below its runs, of which the law says nothing" in text
+    assert (
+        "NOT to be trusted below the runs: the budget lies 2.0 decades below the" in text + faults
+    )
+
+
+def test_the_version_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--version") == 0
+    assert re.fullmatch(r"isoflop \d+\.\d+\.\d+\n", capsys.readouterr().out)
+
+
+def test_a_misspelt_column_of_the_records_is_not_mapped(
+    runs_csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = "fit", str(runs_csv), "--map", "param=N", "-o", str(tmp_path / "p.nc")
+    assert run(*words) == 2
+    said = "isoflop: --map param=…: records have no column 'param'; did you mean params?\n"
+    assert capsys.readouterr().err == said
+
+
+@pytest.mark.slow
 def test_the_habit_of_the_field_answers_through_the_same_commands(
     runs_csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -6,6 +6,8 @@ stderr and exit code 2.
 """
 
 import sys
+from importlib import metadata
+from typing import Annotated
 
 import typer
 
@@ -19,15 +21,34 @@ from isoflop.commands.report import report
 from isoflop.commands.runs import simulate, train
 from isoflop.commands.significance import significance
 from isoflop.commands.threshold import threshold
+from isoflop.terminal import show
 
 app = typer.Typer(
     name="isoflop",
-    help="Bayesian scaling laws: from training runs to forecasts with honest intervals.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        show(f"isoflop {metadata.version('isoflop')}")
+        raise typer.Exit
+
+
+@app.callback()
+def isoflop(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and stop."
+        ),
+    ] = False,
+) -> None:
+    """Bayesian scaling laws: from training runs to forecasts with honest intervals."""
+
 
 for command in (
     *(simulate, train, fit, check, forecast, plan, design, report),

@@ -1,6 +1,8 @@
 """What the commands share: their common options, and how they end and write."""
 
 import sys
+from dataclasses import fields
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -52,4 +54,12 @@ def renames(pairs: list[str]) -> dict[str, str]:
     wrong = [pair for pair in pairs if len(pair.split("=")) != 2]
     if wrong:
         raise ValueError(f"--map {wrong[0]!r} is not NAME=COLUMN, for example --map params=N")
+    from isoflop.training.records import RunRecord
+
+    known = [one.name for one in fields(RunRecord)]
+    for name in (pair.split("=")[0] for pair in pairs):
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            meant = f"did you mean {near[0]}?" if near else f"choose among {', '.join(known)}"
+            raise ValueError(f"--map {name}=…: records have no column {name!r}; {meant}")
     return dict(pair.split("=") for pair in pairs)

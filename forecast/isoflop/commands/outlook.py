@@ -1,5 +1,6 @@
 """`isoflop forecast`: what a budget that nobody has spent would buy."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,6 +21,8 @@ from isoflop.terminal import note
 
 if TYPE_CHECKING:
     import xarray as xr
+
+    from isoflop.forecast.table import ForecastRow
 
 
 def forecast(
@@ -105,12 +108,22 @@ def forecast(
         _draw_rejection(posterior, [row.budget_flops for row in rows], group, rejection_figure)
     if analysis and not quiet and (reason := missing_link(posterior, analysis)):
         note(f"Without significance: {reason}.")
-    farthest = max(row.extrapolation_decades for row in rows)
+    farthest = max(row.extrapolation_decades for row in rows) or _below(posterior, rows)
     if not quiet:
         from isoflop.inference.verdict import sentence
 
         note(sentence(posterior, decades=farthest))
     stop_if_untrusted(posterior, farthest, strict)
+
+
+def _below(posterior: "xr.DataTree", rows: "list[ForecastRow]") -> float:
+    """Decades from the cheapest run down to the lowest of these budgets, negative; else 0."""
+    from isoflop.forecast.predict import group_draws
+
+    if posterior.attrs.get("engine") == "published":
+        return 0.0
+    cheapest = {one.group: group_draws(posterior, one.group).smallest_flops for one in rows}
+    return min(0.0, *(round(math.log10(one.budget_flops / cheapest[one.group]), 3) for one in rows))
 
 
 def _draw_forecast(

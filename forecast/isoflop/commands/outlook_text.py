@@ -1,5 +1,6 @@
 """What `isoflop forecast` prints: intervals, and what of them the prior decides."""
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from isoflop.terminal import number, show, span
@@ -22,13 +23,17 @@ NAMES = {
 
 def print_forecast(posterior: "xr.DataTree", intervals: "pd.DataFrame") -> None:
     """The forecast as a person reads it, and what of it the prior decides."""
+    from isoflop.forecast.predict import group_draws
     from isoflop.inference.diagnostics import prior_driven
 
     names = NAMES | _rejection_names(posterior)
     published = posterior.attrs.get("engine") == "published"
     for _, rows in intervals.groupby(["group", "budget_flops"], sort=False):
-        _print_budget(rows, names, runs="anchor's compute" if published else "runs")
-        _print_reach(posterior, str(rows["group"].iloc[0]), rows)
+        group = str(rows["group"].iloc[0])
+        runs = "anchor's compute" if published else "runs"
+        cheapest = group_draws(posterior, group).smallest_flops
+        _print_budget(rows, names, runs=runs, cheapest=0.0 if published else cheapest)
+        _print_reach(posterior, group, rows)
     shown = set(intervals["group"])
     driven = [name for name in prior_driven(posterior) if name.split("[")[1][:-1] in shown]
     if driven:
@@ -39,11 +44,15 @@ def print_forecast(posterior: "xr.DataTree", intervals: "pd.DataFrame") -> None:
             show(f"Assumed: {line}")
 
 
-def _print_budget(rows: "pd.DataFrame", names: dict[str, str], *, runs: str) -> None:
+def _print_budget(
+    rows: "pd.DataFrame", names: dict[str, str], *, runs: str, cheapest: float
+) -> None:
     """The plan of one group at one budget, and the intervals of all its quantities."""
     plan: dict[Any, Any] = rows.to_dict("records")[0]
-    decades = plan["extrapolation_decades"]
+    decades, below = plan["extrapolation_decades"], cheapest / plan["budget_flops"]
     where = f"{decades:.1f} decades beyond its {runs}" if decades else f"within its {runs}"
+    if below > 1.0 + 1e-9:
+        where = f"{math.log10(below):.1f} decades below its {runs}, of which the law says nothing"
     show(f"\n{plan['group']} at C = {number(plan['budget_flops'])} FLOP, {where}")
     show(
         f"with N = {number(plan['params'])}, {number(plan['unique_samples'])} distinct "

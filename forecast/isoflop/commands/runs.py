@@ -60,7 +60,10 @@ def train(
 
     Example: isoflop train studies/jets/grid.toml -o runs/
     """
-    from isoflop.training.sweep import prepare_grid, train_grid
+    try:
+        from isoflop.training.sweep import prepare_grid, train_grid
+    except ModuleNotFoundError as error:
+        raise ImportError(f'{error.name} is missing; pip install "isoflop[training]"') from error
 
     if prepare:
         runs = prepare_grid(grid, data=data)

@@ -75,7 +75,8 @@ def outcome_axes(curves: Sequence[Curve], ax: Axes, *, budget: float | None = No
         ax.yaxis.set_major_formatter(FormatStrFormatter("%g"))
         ax.yaxis.set_minor_formatter(NullFormatter())
     unit = f" [{quantity.unit}]" if quantity.unit else ""
-    ax.set_ylabel(f"{quantity.name.replace('_', ' ')}{unit}")
+    name = quantity.name.replace("_", " ").replace(":", " of ")
+    ax.set_ylabel(f"{name}{unit}")
     ax.set_title("outcome of a run at the best plan; median, 68 and 95 %", fontsize=10)
     _mark_budget(ax, budget)
     ax.legend(handles=handles, fontsize=8, frameon=False)

@@ -161,9 +161,9 @@ def _width_ratio(posterior: xr.DataTree) -> xr.Dataset:
             bound = 1.0 if name == "omega" else 0.0
             after, before = (xr.ufuncs.log(values[name] - bound) for values in (draws, prior))
             widths[name] = _width(after) / _width(before)
-    # Where the best loss was kept, no forecast depends on the penalty.
+    # Where the best loss was kept no forecast depends on the penalty: there it has no ratio.
     penalty = _width(_penalty(every, centre)) / _width(_penalty(prior, centre))
-    widths["log_P"] = penalty.where(runs["final"].astype(bool), 0.0)
+    widths["log_P"] = penalty.where(runs["final"].astype(bool))
     return xr.Dataset(widths)
 
 

@@ -49,7 +49,7 @@ def rolling_summary(posterior: xr.DataTree) -> RollingSummary | None:
 
 
 def judge(posterior: xr.DataTree, *, decades: float = 0.0) -> Verdict:
-    """The verdict on a fit, or on a forecast `decades` of compute beyond its runs."""
+    """The verdict on a fit, or on a forecast `decades` of compute beyond its runs (or below)."""
     if posterior.attrs.get("engine") == PUBLISHED:
         return Verdict(False, ("no run of this law is at hand, so nothing here tests it",))
     reasons = str(posterior.attrs.get("sampler_faults", "")).splitlines()
@@ -68,7 +68,14 @@ def judge(posterior: xr.DataTree, *, decades: float = 0.0) -> Verdict:
 
 
 def distance_fault(posterior: xr.DataTree, decades: float) -> list[str]:
-    """Why a budget `decades` beyond the runs is too far, in one sentence; empty if it is not."""
+    """Why a budget `decades` beyond the runs is too far, in one sentence; empty if it is not.
+
+    Negative decades lie below the cheapest run, where nothing was fitted at all.
+    """
+    if decades < 0.0:
+        return [
+            f"the budget lies {-decades:.1f} decades below the cheapest run; train cheaper ones"
+        ]
     span = compute_span(posterior)
     if decades <= span:
         return []
@@ -98,7 +105,8 @@ def sentence(posterior: xr.DataTree, *, decades: float = 0.0) -> str:
             f"refits on its cheaper runs missed the dearer ones by {rolled.mae:.2g} % up to "
             f"{rolled.decades:.1f} decades away and held {rolled.coverage_95:.0%} of them at 95 %"
         )
-    distance = f"{decades:.1f} decades beyond the runs" if decades else "within the runs"
+    distance = f"{decades:.1f} decades beyond the runs" if decades > 0.0 else "within the runs"
+    distance = "below the runs" if decades < 0.0 else distance
     if not verdict.ok:
         return f"Verdict: NOT to be trusted {distance}: {'; '.join(verdict.reasons)}."
     engine = posterior.attrs.get("engine", "nuts")

@@ -129,7 +129,7 @@ def collect(posterior: xr.DataTree, request: Request) -> Contents:
         groups=shown,
         start=start,
         analysis=_analysis(posterior, request.scenario),
-        decades=_decades([row for at in stops.values() for i in told for row in at[i].rows]),
+        decades=_decades(runs, [row for at in stops.values() for i in told for row in at[i].rows]),
         equation=law_named(posterior.attrs["law"]).equation,
         pictures=_pictures(posterior, shown, runs, along[start], seed=request.seed),
         convergence=_convergence(posterior, diagnosis),
@@ -213,9 +213,11 @@ def _notes(posterior: xr.DataTree, diagnosis: Diagnosis, runs: pd.DataFrame) -> 
     return (*notes, *(f"Note: {warning}." for warning in warnings))
 
 
-def _decades(rows: Sequence[ForecastRow]) -> list[dict[Hashable, Any]]:
-    """The loss intervals, group by group."""
-    return to_intervals(row for row in rows if row.quantity == "loss").to_dict("records")
+def _decades(runs: pd.DataFrame, rows: Sequence[ForecastRow]) -> list[dict[Hashable, Any]]:
+    """The loss intervals, group by group, from the cheapest run of each on."""
+    found = to_intervals(row for row in rows if row.quantity == "loss")
+    cheapest = found["group"].map(runs.groupby("group")["flops"].min())
+    return found[found["budget_flops"] >= cheapest].to_dict("records")
 
 
 def _checks(stops: Stops, told: Sequence[int]) -> list[dict[str, Any]]:
