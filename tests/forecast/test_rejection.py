@@ -46,9 +46,10 @@ def test_the_true_rejection_lies_in_its_interval_though_all_runs_share_their_jet
         loss = np.array([link.lowest_loss - 0.05, link.lowest_loss + 0.1])
         exact = truth["level"] - truth["slope"] * (loss - CENTRE)
         each = np.broadcast_to(loss, (len(link.level), 2))
-        same = link.mean(each) - exact
+        mean = link.mean(each)
+        same = mean - exact
         # The simulation sets its cut without an error.
-        other = same + link.other_jets(each, seed=1)
+        other = same + link.other_jets(mean, seed=1)
         for name, one in (("same jets", same), ("new jets", other)):
             u[name].append((one < 0.0).mean(axis=0))
     pit = {name: np.ravel(one) for name, one in u.items()}

@@ -61,13 +61,14 @@ class LinkDraws:
         )
         return np.asarray(scale * step[:, None])
 
-    def other_jets(self, loss: np.ndarray, *, seed: int) -> np.ndarray:
-        """What other jets than those of the runs may differ by from `mean`, shape of `loss`.
+    def other_jets(self, mean: np.ndarray, *, seed: int) -> np.ndarray:
+        """What other jets than those of the runs may differ by from a `mean`, of its shape.
 
         All groups share it, for their runs were counted on the same jets. Below the lowest loss
-        that was counted at it stays as it is there.
+        that was counted at, where the mean is higher, it stays as it is there.
         """
-        u = self.mean(np.maximum(loss, self.lowest_loss))
+        at_lowest = self.mean(np.full((1, 1), self.lowest_loss))
+        u = np.minimum(mean, at_lowest)
         error = np.hypot(rates.counting_error(u, self.tested, self.kind), self.cut_error)
         return np.asarray(error * np.clip(self._normal("jets:", seed), -5.0, 5.0)[:, None])
 
@@ -156,7 +157,9 @@ def link_draws(posterior: xr.DataTree, group: str, signal: str, *, kind: str) ->
 
 def rejection_draws(link: LinkDraws, loss: np.ndarray, *, seed: int = 0) -> np.ndarray:
     """Background rejection of a new tagger of this loss [nat] on new jets, (draws, points)."""
-    u = link.mean(loss) + link.deviation(loss, seed=seed) + link.other_jets(loss, seed=seed)
+    u = link.mean(loss)
+    u += link.other_jets(u, seed=seed)
+    u += link.deviation(loss, seed=seed)
     return np.asarray(rates.rejection(u))
 
 
