@@ -182,6 +182,14 @@ def test_the_page_opens_on_the_lowest_forecast_and_says_it_first() -> None:
     assert "The law of full: loss against size" in page
 
 
+def test_the_page_says_what_it_was_made_from(posterior: xr.DataTree, page: str) -> None:
+    text = " ".join(page.split())
+    flops = posterior["constant_data"].to_dataset()["flops"].values
+    assert f"<dt>fitted to</dt><dd>{len(flops)} runs of " in text
+    assert f"nat, {flops.min():.2e} to {flops.max():.2e} FLOP</dd>" in text
+    assert "<dt>draws</dt><dd>2 chain(s) of 200</dd>" in text
+
+
 def test_errors_have_one_sign_and_the_page_says_which(posterior: xr.DataTree, page: str) -> None:
     assert "error, predicted / observed − 1 [%]" in page
     assert "predicted over observed loss − 1, positive where the prediction was too high" in page

@@ -142,7 +142,11 @@ def collect(posterior: xr.DataTree, request: Request) -> Contents:
         runs_sentence=_runs_sentence(posterior, runs),
         run_columns=tuple(RUN_COLUMNS.values()),
         runs=runs[list(RUN_COLUMNS)].to_numpy(object).tolist(),
-        made=(*request.origin.items(), *_made(posterior, question, data["stride"])),
+        made=(
+            *request.origin.items(),
+            ("fitted to", _fitted_to(runs)),
+            *_made(posterior, question, data["stride"]),
+        ),
         data=data | {"checks": _checks(stops, told)},
     )
 
@@ -299,6 +303,16 @@ def _runs_sentence(posterior: xr.DataTree, runs: pd.DataFrame) -> str:
     return f"{', '.join(parts)}."
 
 
+def _fitted_to(runs: pd.DataFrame) -> str:
+    """How many runs of the groups shown made the fit, and the ranges that they span."""
+    fitted = runs[runs["use"] == "fitted"]
+    loss, flops = fitted["observed"], fitted["flops"]
+    return (
+        f"{len(fitted)} runs of {loss.min():.3g} to {loss.max():.3g} nat, {flops.min():.2e} to "
+        f"{flops.max():.2e} FLOP"
+    )
+
+
 def _made(posterior: xr.DataTree, question: Question, stride: int) -> list[tuple[str, str]]:
     """Versions, seeds and hashes."""
     attrs = {str(name): str(value) for name, value in posterior.attrs.items()}
@@ -315,6 +329,7 @@ def _made(posterior: xr.DataTree, question: Question, stride: int) -> list[tuple
         "seed of the forecast": str(question.seed),
         "versions of this page": f"isoflop {version('isoflop')}, numpy {np.__version__}, "
         f"Python {platform.python_version()}",
+        "draws": _sampled(posterior),
         "draws in this page": _kept_draws(posterior, stride),
     }
     return [(name, value) for name, value in lines.items() if value]
@@ -324,6 +339,11 @@ def _cost_model(costs: Costs) -> str:
     return f"{costs.name}, in {costs.currency}" + (
         f", at the speed of {costs.measured}" if costs.measured else ""
     )
+
+
+def _sampled(posterior: xr.DataTree) -> str:
+    sizes = posterior["posterior"].to_dataset().sizes
+    return f"{sizes['chain']} chain(s) of {sizes['draw']}"
 
 
 def _kept_draws(posterior: xr.DataTree, stride: int) -> str:
