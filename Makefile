@@ -29,7 +29,8 @@ demo: $(VENV)/.base
 		--figure $(DEMO)/held_out.png
 	$(BIN)/isoflop forecast $(DEMO)/posterior.nc --budget 1e15 --group full-128 \
 		--scenario scenarios/hh4b.toml --figure $(DEMO)/forecast.png \
-		--rejection-figure $(DEMO)/rejection.png
+		--rejection-figure $(DEMO)/rejection.png \
+		--signal Hbb --signal Hcc --signal Hqql --signal Tbl
 	$(BIN)/isoflop plan $(DEMO)/posterior.nc --budget "10 USD" --target "rejection:Hbb 1000" \
 		--group full-128 --max-passes 16 --scenario scenarios/hh4b.toml \
 		--costs costs/cpu.toml --figure $(DEMO)/plan.png

@@ -76,5 +76,5 @@ def mark_end(ax: Axes, x: float, name: str) -> None:
         rotation=90,
         ha="right",
         va="top",
-        fontsize=7,
+        fontsize=8,
     )

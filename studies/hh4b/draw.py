@@ -36,9 +36,9 @@ QUOTED = 1e15
 SHARES = (0.25, 1.0, 4.0)
 """r₁ of the table."""
 PANELS = {
-    EFFICIENCY: "$b$ efficiency at fixed rejection",
+    EFFICIENCY: "$b$ efficiency at a QCD rejection of 100",
     RATIO: "$Z_2/Z_1$ over the dearest run fitted",
-    LUMINOSITY: "luminosity equivalent",
+    LUMINOSITY: "luminosity equivalent, ratio",
 }
 """What is drawn against the budget, with the label of its axis."""
 NAMES = tuple(PANELS)
@@ -130,7 +130,7 @@ def perfect(posterior: xr.DataTree, name: str) -> pd.DataFrame:
 
 def figure_of(curves: pd.DataFrame, shares: pd.DataFrame, table: pd.DataFrame) -> Figure:
     """Efficiency, ratio and luminosity against budget, and the ratio against r₁."""
-    figure = Figure(figsize=(12.0, 8.4), layout="constrained")
+    figure = Figure(figsize=(10.0, 8.6), layout="constrained")
     panels = figure.subplots(2, 2).ravel()
     for ax, (quantity, label) in zip(panels, PANELS.items(), strict=False):
         budget_axes(ax, curves, quantity, label)
@@ -141,6 +141,7 @@ def figure_of(curves: pd.DataFrame, shares: pd.DataFrame, table: pd.DataFrame) -
     handles, names = panels[1].get_legend_handles_labels()
     panels[1].legend(handles[2:], names[2:], fontsize=8, frameon=False, loc="upper left")
     panels[1].set_ylim(top=1.15 * panels[1].get_ylim()[1])
+    panels[0].set_ylim(bottom=panels[0].get_ylim()[0] - 0.1)  # room for the legend
     panels[0].legend(fontsize=9, frameon=False, loc="lower right")
     return figure
 
@@ -150,7 +151,7 @@ def budget_axes(ax: Axes, curves: pd.DataFrame, quantity: str, label: str) -> No
     own = curves[curves["quantity"] == quantity]
     for name in SCENARIOS:
         band_axes(ax, own[own["scenario"] == name], "budget_flops", name)
-    ax.set_xlabel("training compute $C$ [FLOP]; axis begins where the runs end")
+    ax.set_xlabel("training compute $C$ [FLOP], from the end of the runs")
     ax.set_ylabel(label)
     loss_axis(ax, curves[curves["quantity"] == "loss"])
 
@@ -160,10 +161,11 @@ def share_axes(ax: Axes, ratios: pd.DataFrame) -> None:
     for name in SCENARIOS:
         own = ratios[ratios["scenario"] == name]
         band_axes(ax, own.assign(r1=own["r1"].astype(float)), "r1", name)
-    ax.set_xlabel("$r_1$: reducible over irreducible background, taken as exact")
+    ax.set_xlabel("$r_1$: reducible over irreducible background")
     ax.set_ylabel("$Z_2/Z_1$ at $10^{15}$ FLOP")
     for share in SHARES:
         ax.axvline(share, color="0.5", lw=0.8, ls="--", zorder=0)
+    ax.set_title("$r_1$ taken as exact; dashed: those of the table", fontsize=9)
 
 
 def ceiling_axes(ax: Axes, ceilings: pd.DataFrame) -> None:

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from studies.study import COLUMNS, mark_end, once_through, read_posterior, write_study
 
-from isoflop.forecast.figures import COLOURS
+from isoflop.forecast.figures import COLOURS, styles_of
 from isoflop.forecast.predict import Draws, group_draws, group_names, loss_draws, quantiles
 
 AT = (16_000.0, 64_000.0, 200_000.0)
@@ -96,8 +96,8 @@ def tau_beta(posterior: xr.DataTree, part: str) -> np.ndarray:
 def figure_of(posterior: xr.DataTree, table: pd.DataFrame) -> Figure:
     """Loss, densities of L∞ and its differences; β, its scale, and the ratios of jets."""
     groups, runs = order(posterior), once_through(posterior)
-    figure = Figure(figsize=(14.0, 8.0), layout="constrained")
-    (loss, limits, differences), (exponents, scale, ratios) = figure.subplots(2, 3)
+    figure = Figure(figsize=(10.0, 12.0), layout="constrained")
+    (loss, ratios), (limits, differences), (exponents, scale) = figure.subplots(3, 2)
     draw_loss(loss, groups, runs)
     draw_densities(limits, {one.group: one.loss_inf for one in groups}, "$L_\\infty$ [nat]")
     pairs = table[table["quantity"] == "loss_inf_difference"]
@@ -111,11 +111,19 @@ def figure_of(posterior: xr.DataTree, table: pd.DataFrame) -> Figure:
     return figure
 
 
+def colours_of(groups: list[Draws]) -> dict[str, str]:
+    """Each group's colour, that of the other studies."""
+    return {
+        name: colour for name, (colour, _) in styles_of(sorted(g.group for g in groups)).items()
+    }
+
+
 def draw_loss(ax: Axes, groups: list[Draws], runs: pd.DataFrame) -> None:
     """Loss against jets at the largest common N; the best run at each number of jets."""
-    size, end = common_size(runs), runs["samples"].max()
+    size, end, colours = common_size(runs), runs["samples"].max(), colours_of(groups)
     samples = np.geomspace(runs["samples"].min(), 30.0 * end, 50)
-    for one, colour in zip(groups, COLOURS, strict=False):
+    for one in groups:
+        colour = colours[one.group]
         low, middle, high = quantiles(loss_draws(one, size, unique_samples=samples))[[1, 2, 3]]
         ax.fill_between(samples, low, high, color=colour, alpha=0.2, lw=0)
         inside = samples <= end
@@ -133,12 +141,14 @@ def draw_loss(ax: Axes, groups: list[Draws], runs: pd.DataFrame) -> None:
 
 
 def draw_densities(ax: Axes, values: dict[str, np.ndarray], label: str) -> None:
-    """Histograms of draws, one colour each."""
+    """Histograms of draws of a loss, one colour each."""
     edges = np.linspace(*np.quantile(np.concatenate(list(values.values())), (0.001, 0.999)), 60)
-    for (name, value), colour in zip(values.items(), COLOURS, strict=False):
-        ax.hist(value, edges, density=True, color=colour, alpha=0.4, label=name)
+    for name, (colour, _) in styles_of(sorted(values)).items():
+        ax.hist(values[name], edges, density=True, color=colour, alpha=0.25)
+        style = {"histtype": "step", "color": colour, "lw": 1.4, "label": name}
+        ax.hist(values[name], edges, density=True, **style)
     ax.set_xlabel(label)
-    ax.set_ylabel("posterior density")
+    ax.set_ylabel("posterior density [1/nat]")
     ax.legend(fontsize=8, frameon=False)
 
 
@@ -163,18 +173,20 @@ def draw_scale(ax: Axes, posterior: xr.DataTree) -> None:
         value = tau_beta(posterior, part)
         share = np.full(len(value), 1.0 / len(value))
         ax.hist(value, edges, weights=share, color="0.3", label=part, **style)
-    ax.axvline(COMMON, color="black", lw=0.9, ls=":")
+    label = f"β differs by {100 * COMMON:.0f} %"
+    ax.axvline(COMMON, color="black", lw=0.9, ls=":", label=label)
     ax.set_xscale("log")
     ax.set_xlabel("$\\tau_\\beta$, scale of $\\log\\beta$ between inputs")
-    ax.set_ylabel("share")
-    ax.legend(fontsize=8, frameon=False)
+    ax.set_ylabel("share of the draws")
+    ax.legend(fontsize=8, frameon=False, loc="upper left")
 
 
 def draw_ratios(ax: Axes, groups: list[Draws], runs: pd.DataFrame) -> None:
     """Jets the poorer inputs need for each of the richest, against their jets."""
-    size, rich = common_size(runs), groups[-1]
+    size, rich, colours = common_size(runs), groups[-1], colours_of(groups)
     samples = np.geomspace(4e3, runs["samples"].max(), 25)
-    for poor, colour in zip(groups[:-1], COLOURS, strict=False):
+    for poor in groups[:-1]:
+        colour = colours[poor.group]
         ratio = jets_ratio(poor, rich, size, samples)
         # Where the match lies below the grid in part of the draws, no band is drawn.
         known = np.isfinite(ratio).mean(axis=0) > 0.999
@@ -185,8 +197,8 @@ def draw_ratios(ax: Axes, groups: list[Draws], runs: pd.DataFrame) -> None:
     ax.set_xscale("log")
     ax.set_yscale("log")
     ax.set_xlabel("jets of the poorer inputs")
-    ax.set_ylabel(f"over jets of {rich.group} at the same loss")
-    ax.set_title(f"N = {size:,.0f}; 68 %", fontsize=9)
+    ax.set_ylabel(f"ratio to the jets of {rich.group}, same loss")
+    ax.set_title(f"jets of equal loss at N = {size:,.0f}; 68 %", fontsize=9)
     ax.legend(fontsize=8, frameon=False)
 
 

@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
-from isoflop.forecast.figures import save_figure
+from isoflop.forecast.figures import COLOURS, MARKERS, save_figure
 from isoflop.training.rates import REFERENCE_STEPS, REFERENCE_WIDTH, learning_rate_rule
 from isoflop.training.records import read_records
 
@@ -73,23 +74,30 @@ def fit(table: pd.DataFrame) -> pd.DataFrame:
 def draw(table: pd.DataFrame) -> None:
     """Loss against rate, a panel a width, a line a number of jets; dashed: the rule's rate."""
     widths = sorted(table["width"].unique())
-    figure = Figure(figsize=(3.2 * len(widths), 3.4), layout="constrained")
-    axes = figure.subplots(1, len(widths), sharey=True)
-    colours = {samples: f"C{i}" for i, samples in enumerate(sorted(table["samples"].unique()))}
+    down = -(-len(widths) // 2)
+    figure = Figure(figsize=(9.0, 3.4 * down), layout="constrained")
+    grid = figure.subplots(down, 2, sharey=True, squeeze=False)
+    axes = grid.ravel()[: len(widths)]
+    colours = dict(zip(sorted(table["samples"].unique()), COLOURS, strict=False))
     for ax, width in zip(axes, widths, strict=True):
         cells = table[table["width"] == width].groupby(["samples", "steps"])
         for (samples, steps), cell in cells:
             colour = colours[samples]
+            marker = MARKERS[list(colours).index(samples)]
             mean = cell.groupby("learning_rate")["loss"].mean()
-            ax.plot(mean.index, mean, color=colour, lw=1, label=f"{samples // 1000}k jets")
-            ax.plot(cell["learning_rate"], cell["loss"], ".", color=colour, ms=5)
+            label = f"{samples // 1000}k jets"
+            ax.plot(mean.index, mean, color=colour, lw=1)
+            ax.plot(cell["learning_rate"], cell["loss"], marker, color=colour, ms=3.5, label=label)
             ax.axvline(learning_rate_rule(width, steps), color=colour, ls="--", lw=0.8)
         ax.set_title(f"width {width}", fontsize=10)
         ax.set_xscale("log")
         ax.set_xlabel(r"peak learning rate $\eta$")
-    axes[0].set_ylabel("validation loss $L$ [nat]")
+    for ax in grid[:, 0]:
+        ax.set_ylabel("validation loss $L$ [nat]")
     lines, labels = axes[0].get_legend_handles_labels()
-    figure.legend(lines, labels, loc="outside right center", fontsize=8, frameon=False)
+    lines.append(Line2D([], [], color="0.3", ls="--", lw=0.8))
+    labels.append("rate of the rule")
+    figure.legend(lines, labels, loc="outside lower center", ncols=5, fontsize=9, frameon=False)
     save_figure(figure, TABLE.with_suffix(".png"))
 
 

@@ -24,15 +24,21 @@ def main(
     """Read the records at `runs`, write the figure."""
     records = read_records(runs)
     groups = sorted(records["group"].unique())
-    figure = Figure(figsize=(4.0 * len(groups), 4.0), layout="constrained")
-    axes = figure.subplots(1, len(groups), sharey=True, squeeze=False)[0]
+    across = min(2, len(groups))
+    down = -(-len(groups) // across)
+    figure = Figure(figsize=(4.6 * across + 0.8, 3.6 * down), layout="constrained")
+    axes = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False)
+    panels = axes.ravel()[: len(groups)]
+    for ax in axes.ravel()[len(groups) :]:
+        ax.set_visible(False)
     scale = LogNorm(records["params"].min(), records["params"].max())
-    for ax, group in zip(axes, groups, strict=True):
+    for ax, group in zip(panels, groups, strict=True):
         draw_group(ax, records[records["group"] == group], scale)
         ax.set_title(group, fontsize=10)
-    axes[0].set_ylabel("validation loss $L$ [nat]")
-    axes[-1].legend(fontsize=8, frameon=False)
-    colours = axes[0].collections[0]
+    for ax in axes[:, 0]:
+        ax.set_ylabel("validation loss $L$ [nat]")
+    panels[-1].legend(fontsize=8, frameon=False, loc="lower left")
+    colours = panels[0].collections[0]
     figure.colorbar(colours, ax=axes, label="parameters $N$", pad=0.01)
     save_figure(figure, figure_path)
 

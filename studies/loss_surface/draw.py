@@ -17,6 +17,7 @@ from studies.study import COLUMNS, once_through, read_posterior, write_study
 from isoflop.forecast.allocate import optimal
 from isoflop.forecast.exponents import exponent_intervals
 from isoflop.forecast.fans import forecast_curves
+from isoflop.forecast.figures import power_of_ten
 from isoflop.forecast.forecast_figures import isoflop_axes
 from isoflop.forecast.predict import Draws, group_draws, group_names, loss_draws, quantiles
 
@@ -135,8 +136,8 @@ def law_rows(draws: Draws) -> pd.DataFrame:
 def figure_of(posterior: xr.DataTree, group: str) -> Figure:
     """The plane of one group, and its iso-FLOP lines."""
     surface = surface_of(posterior, group)
-    figure = Figure(figsize=(13.5, 5.4), layout="constrained")
-    left, right = figure.subplots(1, 2)
+    figure = Figure(figsize=(10.0, 5.4), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=(1.25, 1.0))
     draw_surface(left, surface)
     budget = 10.0 * surface.largest_flops
     isoflop_axes(forecast_curves(posterior, [budget], groups=[group]), right)
@@ -150,7 +151,7 @@ def draw_surface(ax: Axes, surface: Surface) -> None:
     place = (surface.samples, surface.params, surface.loss)
     filled = ax.contourf(*place, levels=levels, extend="both", **limits)
     lines = ax.contour(*place, levels=levels, colors="white", linewidths=0.7)
-    ax.clabel(lines, levels[::2], fontsize=7, fmt="%.1f")
+    ax.clabel(lines, levels[::2], fontsize=8, fmt="%.1f")
     runs = surface.runs
     dots = {"s": 18, "edgecolors": "black", "linewidths": 0.5, "zorder": 4}
     ax.scatter(runs["samples"], runs["params"], c=runs["loss"], label="runs", **dots, **limits)
@@ -162,8 +163,8 @@ def draw_surface(ax: Axes, surface: Surface) -> None:
     ax.set_ylim(surface.params[0], surface.params[-1])
     ax.set_xlabel("jets seen $D$, one epoch")
     ax.set_ylabel("parameters $N$")
-    ax.set_title(f"{surface.group}: loss of the law, median", fontsize=10)
-    ax.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=3, frameon=False)
+    ax.set_title(f"loss of the law of {surface.group}, median", fontsize=10)
+    ax.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=1, frameon=False)
     ax.figure.colorbar(filled, ax=ax, label="validation loss $L$ [nat]", pad=0.01)
 
 
@@ -174,7 +175,7 @@ def draw_iso_flop(ax: Axes, surface: Surface) -> None:
         along = flops / (surface.cost * surface.samples)
         ax.plot(surface.samples, along, color="black", lw=0.5, ls=":")
     end = surface.largest_flops / (surface.cost * surface.samples)
-    label = f"dearest run, {surface.largest_flops:.1e} FLOP; most jets"
+    label = f"dearest run, {power_of_ten(surface.largest_flops)} FLOP; most jets of a run"
     ax.plot(surface.samples, end, color="black", lw=1.2, ls="-.", label=label)
     ax.axvline(surface.runs["samples"].max(), color="black", lw=1.2, ls="-.")
 

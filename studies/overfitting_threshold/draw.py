@@ -85,8 +85,11 @@ def numbers(found: Threshold, others: dict[str, Threshold]) -> dict[str, Any]:
 def figure(found: Threshold, band: pd.DataFrame, every: Threshold) -> Figure:
     """A panel for each group, and the posterior of the exponent."""
     count = len(found.groups)
-    whole = Figure(figsize=(3.1 * (count + 1), 3.9), layout="constrained")
-    panels = whole.subplots(1, count + 1)
+    down = -(-(count + 1) // 2)
+    whole = Figure(figsize=(9.0, 3.6 * down + 0.4), layout="constrained")
+    panels = whole.subplots(down, 2).ravel()
+    for ax in panels[count + 1 :]:
+        ax.set_visible(False)
     handles = {}
     shown = found.runs[found.runs["group"].isin(found.groups)]["params"]
     for ax, group in zip(panels, found.groups, strict=False):
@@ -98,9 +101,11 @@ def figure(found: Threshold, band: pd.DataFrame, every: Threshold) -> Figure:
         handles |= {
             text: handle for handle, text in zip(*ax.get_legend_handles_labels(), strict=True)
         }
-    panels[0].set_ylabel("parameters $N$")
-    whole.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=6, fontsize=8)
-    exponent_axes(panels[-1], found.exponent.ravel(), every.exponent.ravel())
+    for ax in panels[:count]:
+        ax.set_ylabel("parameters $N$")
+        ax.set_xlabel("distinct jets $U$")
+    whole.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=6, fontsize=9)
+    exponent_axes(panels[count], found.exponent.ravel(), every.exponent.ravel())
     return whole
 
 
@@ -115,11 +120,11 @@ def exponent_axes(ax: Axes, draws: np.ndarray, every: np.ndarray) -> None:
     prior = np.exp(-0.5 * ((edges - EXPONENT.location) / EXPONENT.scale) ** 2)
     prior /= EXPONENT.scale * np.sqrt(2.0 * np.pi)
     ax.plot(edges, prior, color="black", lw=1.0, ls=":", label="prior")
-    ax.axvline(PUBLISHED_EXPONENT, color=OVER, lw=1.6, label="2602.15781")
+    ax.axvline(PUBLISHED_EXPONENT, color=OVER, lw=1.6, label="arXiv:2602.15781")
     ax.set_xlabel("exponent $x$ in $N_{thr} \\propto U^x$")
-    ax.set_ylabel("density")
-    ax.set_ylim(0.0, 1.5 * ax.get_ylim()[1])
-    ax.legend(fontsize=8, frameon=False, loc="upper left", ncols=2)
+    ax.set_ylabel("posterior density")
+    below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.17)}
+    ax.legend(fontsize=8, frameon=False, ncols=3, **below)
     ax.set_title("all groups", fontsize=10)
 
 

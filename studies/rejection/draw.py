@@ -17,16 +17,15 @@ from matplotlib.patches import Patch
 from studies.study import COLUMNS, once_through, read_posterior, write_study
 
 from isoflop.forecast.allocate import best_plans
-from isoflop.forecast.figures import COLOURS, MARKERS
+from isoflop.forecast.figures import styles_of
 from isoflop.forecast.predict import group_draws, group_names, predictive_draws, quantiles
 from isoflop.forecast.rejection import LinkDraws, link_draws, rejection_draws
 from isoflop.forecast.rejection_curves import (
     PART_REJECTIONS,
-    Counts,
     SignalCurves,
     rejection_curves,
 )
-from isoflop.forecast.rejection_figure import rejection_axes
+from isoflop.forecast.rejection_figure import draw_counts, rejection_axes
 
 GROUP = "full-128"
 """The inputs of Particle Transformer: all 17 features of up to 128 particles."""
@@ -114,7 +113,7 @@ def row_of(posterior: xr.DataTree, path: BestPath, one: Signal) -> dict[str, flo
     """All that the page quotes of one signal."""
     curves, link = one.curves, one.link
     efficiency, reference = PART_REJECTIONS[curves.signal]
-    best = best_counted(posterior, curves.signal)
+    best = lowest_counted(posterior, one)
     crossing = first_crossing(np.log10(path.samples), one.rejection, reference)
     falling = np.linspace(link.lowest_loss + 0.5, 0.0, 400)
     each = np.broadcast_to(falling, (len(path.loss), len(falling)))
@@ -158,13 +157,30 @@ def first_crossing(x: np.ndarray, rejection: np.ndarray, reference: float) -> np
     return np.where(above.any(axis=1), at, np.inf)
 
 
-def best_counted(posterior: xr.DataTree, signal: str) -> dict[str, float]:
-    """Background jets that passed the run of GROUP with the lowest loss, of those tested."""
+def lowest_counted(posterior: xr.DataTree, one: Signal) -> dict[str, float]:
+    """The counts of the two runs of GROUP with the lowest losses, and the link at the lowest.
+
+    `share_below_counted` is that of new runs at the lowest loss that reject less than was counted.
+    """
     rows = posterior["link/rejection_counts"].to_dataset()
-    own = rows.isel(row=mask(rows, signal))
-    best = own.isel(row=int(np.argmin(own["loss"].values)))
-    passed, tested = float(best["passed"]), float(best["tested"])
-    return {"passed": passed, "tested": tested, "counted": tested / max(passed, 1.0)}
+    own = rows.isel(row=mask(rows, one.curves.signal))
+    first, second = (own.isel(row=int(i)) for i in np.argsort(own["loss"].values)[:2])
+    counted = [float(run["tested"]) / max(float(run["passed"]), 1.0) for run in (first, second)]
+    loss = np.full((len(one.link.level), 1), float(first["loss"]))
+    expected = rejection_draws(one.link, loss)[:, 0]
+    low, middle, high = np.quantile(expected, (0.16, 0.5, 0.84))
+    return {
+        "passed": float(first["passed"]),
+        "tested": float(first["tested"]),
+        "counted": counted[0],
+        "link_at_lowest_low_68": float(low),
+        "link_at_lowest_median": float(middle),
+        "link_at_lowest_high_68": float(high),
+        "share_below_counted": float((expected < counted[0]).mean()),
+        "second_loss": float(second["loss"]),
+        "second_passed": float(second["passed"]),
+        "second_counted": counted[1],
+    }
 
 
 def samples_of_counts(posterior: xr.DataTree, signal: str) -> np.ndarray:
@@ -183,37 +199,40 @@ def mask(rows: xr.Dataset, signal: str) -> np.ndarray:
 
 
 def figure_of(posterior: xr.DataTree, path: BestPath, signals: list[Signal]) -> Figure:
-    """Nine panels against loss, nine against D."""
-    figure = Figure(figsize=(15.4, 7.6), layout="constrained")
-    left, right = figure.subfigures(1, 2)
+    """Nine panels against loss, and beneath them nine against D."""
+    figure = Figure(figsize=(10.0, 14.2), layout="constrained")
+    upper, lower = figure.subfigures(2, 1)
     groups = [band.group for band in signals[0].curves.against_loss]
-    styles = {name: (COLOURS[i], MARKERS[i]) for i, name in enumerate(groups)}
-    left.suptitle("background rejection of a new run against loss", fontsize=11)
-    right.suptitle(
-        f"against D at the best N, one epoch, {GROUP}; shaded: beyond the runs", fontsize=11
+    styles = styles_of(groups)
+    upper.suptitle("background rejection of a new run against its loss", fontsize=11)
+    lower.suptitle(
+        f"against its jets D at the best N, one epoch, {GROUP}; shaded: beyond the runs",
+        fontsize=11,
     )
-    panels = [part.subplots(3, 3).ravel() for part in (left, right)]
+    panels = [part.subplots(3, 3).ravel() for part in (upper, lower)]
     end = data_end(posterior)
     for one, ax, bx in zip(signals, *panels, strict=True):
         rejection_axes(one.curves, ax, axis="loss", styles=styles)
         band = quantiles(one.rejection[:, path.shown])
         samples_axes(bx, path.samples[path.shown], band, end=end, colour=styles[GROUP][0])
         own = next(counts for counts in one.curves.counts if counts.group == GROUP)
-        draw_counts(bx, samples_of_counts(posterior, one.curves.signal), own, *styles[GROUP])
-        bx.set_title(ax.get_title(), fontsize=8, pad=3)
+        draw_counts(bx, own, samples_of_counts(posterior, one.curves.signal), *styles[GROUP])
+        bx.set_title(ax.get_title(), fontsize=9, pad=3)
         for each in (ax, bx):
             each.axhline(one.reference, color="black", lw=0.9, ls=(0, (4, 2)))
     for ax, bx in zip(*(row[6:] for row in panels), strict=True):
         ax.set_xlabel("loss $L$ [nat]", fontsize=9)
         bx.set_xlabel("jets $D$", fontsize=9)
-    figure.legend(handles=handles_of(styles), loc="outside lower center", ncols=8, fontsize=9)
+    for ax in (*panels[0][::3], *panels[1][::3]):
+        ax.set_ylabel("background rejection", fontsize=9)
+    figure.legend(handles=handles_of(styles), loc="outside lower center", ncols=4, fontsize=9)
     return figure
 
 
 def handles_of(styles: dict[str, tuple[str, str]]) -> list[Line2D | Patch]:
     """What the legend explains."""
     handles: list[Line2D | Patch] = [
-        Line2D([], [], color=c, marker=m, markersize=3, label=name)
+        Line2D([], [], color=c, marker=m, markersize=4, label=name)
         for name, (c, m) in styles.items()
     ]
     handles.append(Line2D([], [], color="0.4", ls=":", label="median beyond the runs"))
@@ -236,17 +255,7 @@ def samples_axes(
     ax.set_xscale("log")
     ax.set_yscale("log")
     ax.set_xlim(samples[0], samples[-1])
-    ax.tick_params(labelsize=7)
-
-
-def draw_counts(ax: Axes, samples: np.ndarray, counts: Counts, colour: str, marker: str) -> None:
-    """The counted rejections of one-epoch runs; an arrow where no jet passed."""
-    seen = np.isfinite(counts.high)
-    low, middle, high = counts.low[seen], counts.middle[seen], counts.high[seen]
-    error = [middle - low, high - middle]
-    style = {"color": colour, "markersize": 2.0, "linewidth": 0.5, "alpha": 0.6}
-    ax.errorbar(samples[seen], middle, error, fmt=marker, **style)
-    ax.plot(samples[~seen], counts.low[~seen], ls="", marker=r"$\uparrow$", color=colour)
+    ax.tick_params(labelsize=8)
 
 
 if __name__ == "__main__":

@@ -49,8 +49,8 @@ def main() -> None:
 def figure_of(posterior: xr.DataTree, group: str) -> Figure:
     """Loss against compute and jets, the gain; ω, the price and the worth of repetition."""
     draws, runs = group_draws(posterior, group), runs_of(posterior, group)
-    figure = Figure(figsize=(14.0, 8.0), layout="constrained")
-    (compute, jets, gain), (omega, price, more) = figure.subplots(2, 3)
+    figure = Figure(figsize=(10.0, 12.0), layout="constrained")
+    (compute, jets), (gain, omega), (price, more) = figure.subplots(3, 2)
     draw_compute(compute, draws, runs)
     draw_jets(jets, draws, runs)
     draw_gain(gain, posterior)
@@ -78,7 +78,7 @@ def draw_compute(ax: Axes, draws: Draws, runs: pd.DataFrame) -> None:
     ax.set_xlabel("training compute $C$ [FLOP], repeats included")
     ax.set_ylabel("validation loss $L$ [nat]")
     ax.set_title(f"{draws.group}; dots: runs, one pass; diamonds: repeated", fontsize=9)
-    ax.legend(fontsize=7, frameon=False, loc="lower left")
+    ax.legend(fontsize=8, frameon=False, loc="lower left")
 
 
 def draw_plans(
@@ -111,11 +111,11 @@ def draw_jets(ax: Axes, draws: Draws, runs: pd.DataFrame) -> None:
         end = part["unique_samples"].max()
         mark_end(ax, end, f"{name} end")
     ax.set_xscale("log")
-    ax.set_ylim(top=2.3)
+    ax.set_ylim(0.35, 2.3)  # room for the legend
     ax.set_xlabel("distinct jets $U$")
     ax.set_ylabel("validation loss $L$ [nat]")
     ax.set_title(f"{draws.group}, N = {size:,.0f}", fontsize=9)
-    ax.legend(fontsize=7, frameon=False, loc="lower left")
+    ax.legend(fontsize=8, framealpha=1.0, edgecolor="none", loc="lower left")
 
 
 def draw_gain(ax: Axes, posterior: xr.DataTree) -> None:
@@ -134,7 +134,7 @@ def draw_gain(ax: Axes, posterior: xr.DataTree) -> None:
     ax.set_ylim(0.9, 300.0)
     ax.set_xlabel("passes $e$")
     ax.set_ylabel("effective data gain $D_{eff}/U$")
-    ax.legend(fontsize=7, frameon=False, loc="upper left", title="repeated runs", title_fontsize=7)
+    ax.legend(fontsize=8, frameon=False, loc="upper left", title="repeated runs", title_fontsize=8)
 
 
 def draw_omega(ax: Axes, posterior: xr.DataTree) -> None:
@@ -144,27 +144,29 @@ def draw_omega(ax: Axes, posterior: xr.DataTree) -> None:
     for group, colour in zip(group_names(posterior), COLOURS, strict=False):
         values = group_draws(posterior, group).omega
         share = np.full(len(values), 1.0 / len(values))
-        ax.hist(values, bins, weights=share, color=colour, alpha=0.45, label=group)
+        ax.hist(values, bins, weights=share, color=colour, alpha=0.25)
+        style = {"histtype": "step", "color": colour, "lw": 1.4, "label": group}
+        ax.hist(values, bins, weights=share, **style)
     share = np.full(len(prior), 1.0 / len(prior))
     ax.hist(prior, bins, weights=share, histtype="step", color="0.3", ls="--", label="prior")
     ax.set_xscale("log")
     ax.set_xlabel("$\\omega$, bound of the gain")
     ax.set_ylabel("share of the posterior")
-    ax.legend(fontsize=7, frameon=False)
+    ax.legend(fontsize=8, frameon=False)
 
 
 def draw_price(ax: Axes, draws: Draws, end: float) -> None:
     """Price in compute, against compute spent over that of the best single pass."""
     _, price = reached(draws, RATIOS)
     draw_band(ax, RATIOS, price, COLOURS[0], lw=1.5, label="this study, 68 %")
-    ax.axhline(PRICE, color="black", lw=0.9, ls="--", label="about ×10, arXiv:2602.15781")
+    ax.axhline(PRICE, color="black", lw=0.9, ls="--", label="arXiv:2602.15781, about ×10")
     mark_end(ax, end, "dearest repeated run")
     ax.set_xscale("log")
     ax.set_yscale("log")
     ax.set_xlabel("compute over that of the best single pass over $U$")
     ax.set_ylabel("compute over that of fresh jets, same loss")
     ax.set_title(f"price of repetition, {draws.group}", fontsize=9)
-    ax.legend(fontsize=7, frameon=False)
+    ax.legend(fontsize=8, frameon=False)
 
 
 def draw_more(ax: Axes, draws: Draws, end: float) -> None:
@@ -179,7 +181,7 @@ def draw_more(ax: Axes, draws: Draws, end: float) -> None:
     ax.set_xlabel("compute over that of the best single pass over $U$")
     ax.set_ylabel("jets of an equally good single pass over $U$")
     ax.set_title(f"worth of repetition, {draws.group}", fontsize=9)
-    ax.legend(fontsize=7, frameon=False)
+    ax.legend(fontsize=8, frameon=False)
 
 
 if __name__ == "__main__":

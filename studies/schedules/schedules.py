@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from isoflop.forecast.figures import save_figure
+from isoflop.forecast.figures import save_figure, styles_of
 from isoflop.training.records import read_records
 
 HERE = Path(__file__).parent
@@ -70,17 +70,21 @@ def draw(table: pd.DataFrame) -> None:
     table = table[~table["arm"].str.endswith("0.5")]  # lies on the branches with 0.2
     mean = table.groupby(["width", "arm", "samples"])["loss"].agg(["mean", "sem"])
     widths = sorted(table["width"].unique())
-    figure = Figure(figsize=(4.5 * len(widths), 4.6), layout="constrained")
+    figure = Figure(figsize=(4.5 * len(widths), 4.8), layout="constrained")
+    styles = styles_of(sorted(table["arm"].unique()))
     for ax, width in zip(figure.subplots(1, len(widths), sharey=True), widths, strict=True):
         known = mean.loc[width, ALONE]
-        for name in sorted(table["arm"].unique()):
+        for place, (name, (colour, marker)) in enumerate(styles.items()):
             here = mean.loc[width, name]
             away = 100 * (here["mean"] / known["mean"] - 1)
             error = 100 * here["sem"] / known["mean"]
-            solid = "-o" if name.startswith("branch") else "--s"
-            ax.errorbar(here.index, away, error, fmt=solid, ms=4, capsize=2, label=name)
-        ax.set(xscale="log", xlabel="jets seen D", title=f"width {width}")
-    figure.axes[0].set_ylabel("loss against the same batch alone [%]")
+            line = "-" if name.startswith("branch") else "--"
+            beside = here.index * 1.025 ** (place - 2.5)  # so that no error bar hides another
+            style = {"color": colour, "marker": marker, "ls": line, "lw": 1.2, "elinewidth": 0.9}
+            ax.errorbar(beside, away, error, ms=4, capsize=2, label=name, **style)
+        ax.set(xscale="log", xlabel="jets seen $D$")
+        ax.set_title(f"width {width}; mean and standard error of three seeds", fontsize=10)
+    figure.axes[0].set_ylabel(f"loss over that of a run {ALONE} − 1 [%]")
     lines, names = figure.axes[0].get_legend_handles_labels()
     figure.legend(lines, names, loc="outside lower center", ncols=3, fontsize=8, frameon=False)
     save_figure(figure, HERE / "schedules.png")

@@ -5,13 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
-from matplotlib.collections import FillBetweenPolyCollection, PathCollection
+from matplotlib.axes import Axes
+from matplotlib.collections import FillBetweenPolyCollection, LineCollection, PathCollection
 from matplotlib.figure import Figure
+from tests.forecast.legible import SMALLEST, smallest_text
 
 from isoflop.forecast.allocate import best_plan, optimal
 from isoflop.forecast.check_figures import check_figure, held_out_figure, residual_axes
-from isoflop.forecast.fans import ForecastCurves, forecast_curves
-from isoflop.forecast.figures import save_figure
+from isoflop.forecast.fans import ForecastCurves, best_group, forecast_curves
+from isoflop.forecast.figures import ERROR_LABEL, save_figure
 from isoflop.forecast.forecast_figures import forecast_axes, forecast_figure, isoflop_axes
 from isoflop.forecast.predict import group_draws, predictive_draws, quantiles
 from isoflop.forecast.table import fitted_comparison, held_out_comparison
@@ -74,11 +76,24 @@ def test_budget_within_the_data_marks_no_extrapolation(posterior: xr.DataTree) -
     assert [text.get_text() for text in ax.texts] == ["budget $10^{12}$"]
 
 
-def test_isoflop_axes_label_every_curve(curves: ForecastCurves) -> None:
+def test_isoflop_axes_name_every_curve_below_where_no_run_is_hidden(curves: ForecastCurves) -> None:
     ax = isoflop_axes(curves)
-    assert len(ax.texts) == len(curves.isoflops)
-    assert ax.texts[-1].get_text() == "$10^{18}$ FLOP"
+    legend = ax.get_legend()
+    assert legend is not None
+    lines = [text.get_text() for text in legend.get_texts() if "FLOP" in text.get_text()]
+    assert len(lines) == len(curves.isoflops)
+    assert lines[-1] == "$10^{18}$ FLOP"
     assert ax.get_xlabel() == "parameters $N$"
+    assert not ax.texts
+    figure = ax.figure
+    assert isinstance(figure, Figure)
+    figure.draw_without_rendering()
+    assert legend.get_window_extent().y1 < ax.get_window_extent().y0
+
+
+def test_the_group_of_the_lowest_forecast_is_shown_first(posterior: xr.DataTree) -> None:
+    assert best_group(posterior, 1e18, ["kinematic", "all"]) == "all"
+    assert forecast_curves(posterior, [1e18], groups=["kinematic", "all"]).iso_group == "all"
 
 
 def test_many_groups_keep_one_band_and_a_legend_below(curves: ForecastCurves) -> None:
@@ -125,18 +140,44 @@ def test_held_out_figure_has_a_row_a_run(posterior: xr.DataTree) -> None:
     assert len(ax.get_yticks()) == 3
     markers = [line for line in ax.lines if line.get_marker() != "None"]
     shown = np.array([line.get_xdata() for line in markers], float).ravel()
-    np.testing.assert_allclose(shown, 100.0 * (table["observed"] / table["median"] - 1.0))
+    np.testing.assert_allclose(shown, table["error_percent"])
+    assert ax.get_xlabel() == ERROR_LABEL
 
 
-def test_residuals_show_every_run_and_intervals_about_zero(posterior: xr.DataTree) -> None:
+def test_residuals_have_the_sign_of_the_table_and_reach_zero_where_the_run_is_held(
+    posterior: xr.DataTree,
+) -> None:
     fitted, held = fitted_comparison(posterior), held_out_comparison(posterior)
     ax = residual_axes(fitted, held)
     shown = sum(
         len(np.asarray(line.get_xdata())) for line in ax.lines if line.get_marker() != "None"
     )
     assert shown == len(fitted) + len(held)
+    assert ax.get_ylabel() == ERROR_LABEL
+    ours = [
+        line
+        for line in ax.lines
+        if line.get_marker() == "o" and line.get_markerfacecolor() == "white"
+    ]
+    np.testing.assert_allclose(np.asarray(ours[0].get_ydata()), held["error_percent"])
+    ends = np.array([np.asarray(path.vertices)[:, 1] for path in _bars(ax)[-1].get_paths()])
+    assert ((ends.min(axis=1) <= 0.0) & (ends.max(axis=1) >= 0.0)).tolist() == [
+        bool(inside) for inside in held["inside_95"]
+    ]
     assert check_figure(fitted).axes[0].get_xscale() == "log"
     assert len(check_figure(fitted, held).axes) == 2
+
+
+def _bars(ax: Axes) -> list[LineCollection]:
+    return [one for one in ax.collections if isinstance(one, LineCollection) and one.get_paths()]
+
+
+def test_no_text_of_a_figure_is_too_small_to_read_on_its_page(
+    curves: ForecastCurves, posterior: xr.DataTree
+) -> None:
+    fitted, held = fitted_comparison(posterior), held_out_comparison(posterior)
+    for figure in (forecast_figure(curves), check_figure(fitted, held)):
+        assert smallest_text(figure) >= SMALLEST
 
 
 def test_a_figure_is_saved_whole_or_refused_by_its_suffix(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 import xarray as xr
 from scipy.special import expit, logit
 from tests.command import run
+from tests.forecast.legible import SMALLEST, smallest_text
 
 from isoflop.forecast.outcomes import (
     missing_link,
@@ -358,7 +359,31 @@ def test_a_rejection_with_none_passed_is_drawn_as_a_limit(posterior: xr.DataTree
     arrows = [line for line in lines if "uparrow" in str(line.get_marker())]
     limits = sum(np.size(line.get_xdata()) for line in arrows)
     assert limits == 2 * 2 * 2  # signals, groups, axes
-    figure.canvas.draw()
+    assert smallest_text(figure) >= SMALLEST
+
+
+def test_every_signal_has_a_panel_against_loss_above_one_against_compute(
+    posterior: xr.DataTree,
+) -> None:
+    one, other = rejection_curves(_linked(posterior, scatter=0.2), [1e15])
+    figure = rejection_figure((one, other) * 4 + (one,))  # nine: three in a row
+    shown = [ax for ax in figure.axes if ax.get_visible()]
+    assert [ax.get_xlabel() for ax in shown[:6]] == ["loss $L$ [nat]"] * 3 + [
+        "compute $C$ [FLOP]"
+    ] * 3
+    assert len(shown) == 18
+    assert shown[0].get_title() == shown[3].get_title() == r"$H\to b\bar{b}$ (Hbb), 50 %"
+    assert shown[0].get_ylabel() == "background rejection"
+    few = [ax for ax in rejection_figure((one,) * 5).axes if ax.get_visible()]
+    assert len(few) == 10
+
+
+def test_signals_are_chosen_by_name(posterior: xr.DataTree) -> None:
+    tree = _linked(posterior)
+    (only,) = rejection_curves(tree, [1e15], signals=["Tbl"])
+    assert (only.signal, only.efficiency) == ("Tbl", 0.995)
+    with pytest.raises(ValueError, match="unknown signal 'Hxx'; this posterior has Hbb, Tbl"):
+        rejection_curves(tree, [1e15], signals=["Hxx"])
 
 
 def test_the_command_line_forecasts_the_physics(
@@ -374,7 +399,10 @@ def test_the_command_line_forecasts_the_physics(
         "luminosity_equivalent",
     }  # fmt: skip
     figure = tmp_path / "rejection.png"
-    assert run("forecast", str(path), *words, "--rejection-figure", str(figure)) == 0
+    assert run("forecast", str(path), *words, "--signal", "Hbb") == 2
+    assert "--signal chooses what --rejection-figure draws" in capsys.readouterr().err
+    chosen = ["--rejection-figure", str(figure), "--signal", "Hbb"]
+    assert run("forecast", str(path), *words, *chosen) == 0
     shown = capsys.readouterr().out
     for text in ("R of Hbb at 0.5", "R of Tbl at 0.995", "significance, ratio", "luminosity, ra"):
         assert text in shown

@@ -18,8 +18,13 @@ from isoflop.forecast.report.contents import Request
 from isoflop.forecast.report.grid import parse_range, slider_stops, usual_range, whole_decades
 from isoflop.forecast.report.live import Question, find_stops, live_data
 from isoflop.forecast.report.packing import pack, pack_exactly, unpack
-from isoflop.forecast.report.page import build_report
-from isoflop.forecast.table import forecast_budget
+from isoflop.forecast.report.page import build_report, format_number
+from isoflop.forecast.table import (
+    forecast_budget,
+    held_out_comparison,
+    summarise_held_out,
+    to_intervals,
+)
 from isoflop.inference.posterior import save
 
 HOSTILE = "<script>alert(1)</script>"
@@ -126,7 +131,7 @@ def test_a_hostile_group_name_stays_text() -> None:
 def test_a_name_that_looks_like_a_broken_formula_is_drawn_as_it_stands() -> None:
     posterior = full_posterior(offsets={r"$\bad$": 0.0})
     page = build_report(posterior, Request(budgets=NARROW))
-    assert r"<option>$\bad$</option>" in page
+    assert r"<option selected>$\bad$</option>" in page
 
 
 def test_the_same_posterior_gives_the_same_bytes(posterior: xr.DataTree, page: str) -> None:
@@ -158,9 +163,43 @@ def test_many_draws_are_thinned_and_the_page_says_so() -> None:
     np.testing.assert_allclose(kept, every[::2], atol=1e-8)
 
 
+def test_the_page_opens_on_the_lowest_forecast_and_says_it_first() -> None:
+    posterior = full_posterior(offsets={"a kinematic": 0.4, "full": 0.0})
+    page = build_report(posterior, Request(budgets=NARROW))
+    assert "<option selected>full</option>" in page
+    assert "<option>a kinematic</option>" in page
+    (rows,) = [
+        one
+        for one in to_intervals(forecast_budget(posterior, 1e14, groups=["full"])).to_dict(
+            "records"
+        )
+        if one["quantity"] == "loss"
+    ]
+    text = " ".join(page.split())
+    said = f"a run of full is forecast at <strong>{format_number(rows['median'])} nat</strong> (68"
+    assert said in text
+    assert text.index("can be trusted") < text.index(said) < text.index('id="forecast"')
+    assert "The law of full: loss against size" in page
+
+
+def test_the_page_says_what_it_was_made_from(posterior: xr.DataTree, page: str) -> None:
+    text = " ".join(page.split())
+    flops = posterior["constant_data"].to_dataset()["flops"].values
+    assert f"<dt>fitted to</dt><dd>{len(flops)} runs of " in text
+    assert f"nat, {flops.min():.2e} to {flops.max():.2e} FLOP</dd>" in text
+    assert "<dt>draws</dt><dd>2 chain(s) of 200</dd>" in text
+
+
+def test_errors_have_one_sign_and_the_page_says_which(posterior: xr.DataTree, page: str) -> None:
+    assert "error, predicted / observed − 1 [%]" in page
+    assert "predicted over observed loss − 1, positive where the prediction was too high" in page
+    bias = summarise_held_out(held_out_comparison(posterior)).bias_percent
+    assert f"(bias {bias:+.2f} %, predicted over observed)" in page.replace("&#43;", "+")
+
+
 def test_groups_are_chosen_by_name_and_shown_in_order(posterior: xr.DataTree) -> None:
     page = build_report(posterior, Request(groups=["kinematic"], budgets=NARROW))
-    assert "<option>kinematic</option>" in page
+    assert "<option selected>kinematic</option>" in page
     assert "<option>all</option>" not in page
     with pytest.raises(ValueError, match="unknown group 'full'; this posterior has all, kinematic"):
         build_report(posterior, Request(groups=["full"]))

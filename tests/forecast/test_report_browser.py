@@ -268,8 +268,44 @@ def test_a_phone_never_scrolls_sideways(page: Chrome, folder: Path) -> None:
     _show(page, width=360, theme="light")
     _open(page, folder / "r.html")
     assert page.execute_script("return document.documentElement.scrollWidth") <= 360
+    _assert_cut_tables_say_so(page)
     chart = page.find_element(By.CSS_SELECTOR, "#chart svg")
     assert 300 < chart.size["width"] <= 360
+
+
+def _assert_cut_tables_say_so(page: Chrome) -> None:
+    """A table that is cut off has a line above it, a shadow, and is scrolled by the keyboard."""
+    script = """return [...document.querySelectorAll(".scroll")].map((region) => [
+        region.scrollWidth > region.clientWidth + 1,
+        region.previousElementSibling.checkVisibility(),
+        region.tabIndex,
+        getComputedStyle(region).backgroundImage.split("linear-gradient").length])"""
+    found = [row for row in page.execute_script(script) if row[0] or row[1]]
+    assert len(found) >= 3
+    assert all(row == [True, True, 0, 5] for row in found)
+    region = page.find_element(By.CSS_SELECTOR, "[aria-label='Loss at whole decades of compute']")
+    region.send_keys(Keys.ARROW_RIGHT)
+    wait = WebDriverWait(page, 10)
+    wait.until(lambda d: d.execute_script("return arguments[0].scrollLeft", region) > 0)
+
+
+def test_on_a_wide_screen_only_a_table_that_is_cut_asks_to_be_scrolled(
+    page: Chrome, folder: Path
+) -> None:
+    _show(page, width=1400, theme="light")
+    _open(page, folder / "r.html")
+    script = """return [...document.querySelectorAll(".scroll")].map((region) => [
+        region.scrollWidth > region.clientWidth + 1, !region.previousElementSibling.hidden])"""
+    found = page.execute_script(script)
+    assert all(cut == hint for cut, hint in found)
+    assert sum(cut for cut, _ in found) <= 1  # the runs, with a group of a hostile name
+
+
+def test_the_slider_stands_at_a_round_budget_in_units_of_the_reader(page: Chrome) -> None:
+    assert page.find_element(By.ID, "budget-text").text.startswith("1.00×10")
+    said = page.find_element(By.ID, "scale").text
+    assert "times the dearest fitted run of all, or " in said
+    assert "GPU-h (" in said
 
 
 def test_on_paper_the_controls_are_gone_and_all_runs_are_there(page: Chrome) -> None:

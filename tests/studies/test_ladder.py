@@ -8,6 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from studies.ladder.draw import figure
+from tests.forecast.legible import SMALLEST, smallest_text
+
+from isoflop.forecast.figures import ERROR_LABEL
 
 STUDY = Path(__file__).parents[2] / "studies" / "ladder"
 RUNS = Path(__file__).parents[3] / "shared" / "runs" / "olmo_ladder.csv"
@@ -59,6 +63,20 @@ def test_the_scores_on_the_page_are_those_of_the_table(table: pd.DataFrame) -> N
         f"eight, their 68 % intervals {held[68]['isoflop']} and {held[68]['approach 3']}."
     )
     assert said in page
+
+
+def test_the_figure_has_the_errors_of_the_table_in_text_that_can_be_read(
+    table: pd.DataFrame,
+) -> None:
+    drawn = figure(table)
+    _, errors = drawn.axes
+    assert errors.get_xlabel() == ERROR_LABEL
+    shown = {line.get_label(): np.asarray(line.get_xdata(), float) for line in errors.lines}
+    for method, own in table[~table["fitted"]].groupby("method"):
+        np.testing.assert_allclose(
+            sorted(shown[method]), sorted(own["error_percent"]), rtol=0.0, atol=1e-3
+        )
+    assert smallest_text(drawn) >= SMALLEST
 
 
 def test_the_refits_held_what_the_page_says() -> None:

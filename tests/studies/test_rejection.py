@@ -88,6 +88,28 @@ def test_the_page_quotes_the_table(table: Rows) -> None:
     assert not [text for text in quoted(table).values() if text not in page]
 
 
+def test_counts_above_the_forecast_are_explained_by_the_next_run(table: Rows) -> None:
+    page = " ".join((STUDY / "README.md").read_text(encoding="utf-8").split())
+    above = [
+        name for name, row in table.items() if row["counted"] > row["rejection_at_1e+06_median"]
+    ]
+    assert sorted(above) == ["Tbl", "Tbqq"]
+    first, other = table["Tbqq"], table["Tbl"]
+    expected = " and ".join(band(row, "link_at_lowest") for row in (first, other))
+    shares = " and ".join(share(row["share_below_counted"]) for row in (first, other))
+    second = " and ".join(
+        f"{row['second_counted']:.0f} ({row['second_passed']:.0f} of {row['tested']:.0f})"
+        for row in (first, other)
+    )
+    lower = first["lowest_loss"] - first["loss_at_1e+06"]
+    assert f"counted more ({first['counted']:.0f} and {other['counted']:.0f})" in page
+    assert f"at a loss {lower:.2f} nat lower" in page
+    assert f"at its own loss, {expected}: {shares} of new runs would reject less" in page
+    assert f"at {first['second_loss']:.3f} nat, counted {second}" in page
+    for row in (first, other):
+        assert row["rejection_at_1e+06_low_68"] < row["counted"] < row["rejection_at_1e+06_high_68"]
+
+
 def test_the_references_are_those_of_part_at_the_same_efficiency(table: Rows) -> None:
     ours = {name: (row["efficiency"], row["published"]) for name, row in table.items()}
     assert ours == PART_REJECTIONS

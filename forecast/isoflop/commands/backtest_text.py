@@ -23,6 +23,8 @@ def print_backtest(rows: Sequence["Row"], skipped: Sequence["Skipped"]) -> None:
             f"{row.coverage_68:>9.0%}{row.coverage_95:>9.0%}{row.width_95:>9.1f}{row.crps:>8.2f}"
             f"{row.seconds:>7.1f}"
         )
+    if rows:
+        show("error and bias: predicted over observed loss; a positive bias is a forecast too high")
     for one in skipped:
         who = one.group if one.method == "all" else f"{one.method} in {one.group}"
         show(f"skipped {who} at hold-out {one.holdout:g}: {one.reason}")
@@ -36,7 +38,10 @@ def print_link_backtest(rows: Sequence["LinkRow"]) -> None:
     for cut, kind in dict.fromkeys((row.cut, row.kind) for row in rows):
         own = [row for row in rows if (row.cut, row.kind) == (cut, kind)]
         scale = "log R" if kind == "rejection" else "logit ε"
-        show(f"\n{kind}, {cut} of the runs hidden, {own[0].n_train} fitted; errors of {scale}")
+        show(
+            f"\n{kind}, {cut} of the runs hidden, {own[0].n_train} fitted; errors of {scale}, "
+            "predicted less observed"
+        )
         show(
             f"{'signal':<10}{'given':<15}{'counts':>7}{'in 68 %':>9}{'in 95 %':>9}{'error':>8}"
             f"{'bias':>8}{'counting':>10}"

@@ -262,7 +262,7 @@ def _report(posterior: "xr.DataTree", json_out: str, *, quiet: bool) -> None:
         show(
             f"Kept apart: the {held.runs} most expensive runs. "
             f"Mean error of the predicted loss {held.mean_absolute_error_percent:.2f} % "
-            f"(bias {held.bias_percent:+.2f} %); the 68 % interval holds "
+            f"(bias {held.bias_percent:+.2f} %, predicted over observed); the 68 % interval holds "
             f"{held.coverage_68:.0%} of them, the 95 % interval {held.coverage_95:.0%} "
             f"(width {held.median_width_95_percent:.1f} %)."
         )

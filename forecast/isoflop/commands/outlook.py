@@ -51,6 +51,9 @@ def forecast(
     rejection_figure: Annotated[
         str, typer.Option(metavar="FILE", help="Draw the rejection of each signal.")
     ] = "",
+    signal: Annotated[
+        list[str] | None, typer.Option(help="Only these signals in --rejection-figure.")
+    ] = None,
     strict: Strict = False,
     figure: Figure = "",
     quiet: Quiet = False,
@@ -67,6 +70,8 @@ def forecast(
         raise ValueError("give either --budget, or --params with --unique (and --epochs)")
     if params is not None and unique is None:
         raise ValueError("--params needs --unique, the number of distinct samples")
+    if signal and not rejection_figure:
+        raise ValueError("--signal chooses what --rejection-figure draws; give that too")
     from isoflop.forecast import table
     from isoflop.forecast.outcomes import missing_link
     from isoflop.forecast.significance import read_scenario
@@ -105,7 +110,8 @@ def forecast(
     if figure:
         _draw_forecast(posterior, [row.budget_flops for row in rows], group, figure)
     if rejection_figure:
-        _draw_rejection(posterior, [row.budget_flops for row in rows], group, rejection_figure)
+        reach = sorted({row.budget_flops for row in rows})
+        _draw_rejection(posterior, reach, group, signal, rejection_figure)
     if analysis and not quiet and (reason := missing_link(posterior, analysis)):
         note(f"Without significance: {reason}.")
     farthest = max(row.extrapolation_decades for row in rows) or _below(posterior, rows)
@@ -139,12 +145,16 @@ def _draw_forecast(
 
 
 def _draw_rejection(
-    posterior: "xr.DataTree", budgets: list[float], groups: list[str] | None, out: str
+    posterior: "xr.DataTree",
+    budgets: list[float],
+    groups: list[str] | None,
+    signals: list[str] | None,
+    out: str,
 ) -> None:
     from isoflop.forecast.figures import save_figure
     from isoflop.forecast.rejection_curves import rejection_curves
     from isoflop.forecast.rejection_figure import rejection_figure
 
-    curves = rejection_curves(posterior, sorted(set(budgets)), groups=groups)
+    curves = rejection_curves(posterior, budgets, groups=groups, signals=signals)
     save_figure(rejection_figure(curves), out)
     note(f"figure in {out}")

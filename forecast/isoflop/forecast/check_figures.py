@@ -1,6 +1,7 @@
 """The figures that check a fit: residuals, forecasts of hidden runs one by one, back-tests.
 
-They draw what `table` and `isoflop.inference.backtest` computed.
+They draw what `table` and `isoflop.inference.backtest` computed. An error is that of the forecast,
+predicted over observed − 1, as in every table: positive where the forecast was pessimistic.
 """
 
 import numpy as np
@@ -11,6 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FormatStrFormatter, LogLocator, NullLocator
 
 from isoflop.forecast.figures import (
+    ERROR_LABEL,
     GROUPS_IN_AXES_LEGEND,
     draw_legend,
     new_axes,
@@ -26,7 +28,7 @@ def check_figure(fitted: pd.DataFrame, held_out: pd.DataFrame | None = None) -> 
         residual_axes(fitted, ax=figure.subplots())
         return figure
     height = max(4.6, 1.6 + 0.2 * min(len(held_out), 60))
-    figure = Figure(figsize=(12.0, height), layout="constrained")
+    figure = Figure(figsize=(10.0, height), layout="constrained")
     left, right = figure.subplots(1, 2)
     residual_axes(fitted, held_out, ax=left)
     held_out_figure(held_out, ax=right)
@@ -37,9 +39,10 @@ def check_figure(fitted: pd.DataFrame, held_out: pd.DataFrame | None = None) -> 
 def residual_axes(
     fitted: pd.DataFrame, held_out: pd.DataFrame | None = None, ax: Axes | None = None
 ) -> Axes:
-    """Observed over predicted loss of every run against compute, with 95 % intervals.
+    """Error of the predicted loss of every run against compute, with 95 % intervals.
 
-    Filled markers are runs of the fit, open ones were kept apart.
+    An interval that does not reach zero missed its run. Filled markers are runs of the fit, open
+    ones were kept apart.
     """
     ax = ax or new_axes()
     styles = styles_of(sorted(set(fitted["group"])))
@@ -51,7 +54,7 @@ def residual_axes(
     ax.axhline(0.0, color="black", linewidth=0.8)
     ax.set_xscale("log")
     ax.set_xlabel("training compute $C$ [FLOP]")
-    ax.set_ylabel("observed over predicted loss − 1 [%]")
+    ax.set_ylabel(ERROR_LABEL)
     ax.set_title("posterior-predictive check, 95 % intervals", fontsize=10)
     handles = [
         Line2D([], [], color=c, marker=m, ls="", ms=5, label=group)
@@ -64,16 +67,16 @@ def residual_axes(
 
 
 def held_out_figure(comparison: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """Observed over predicted loss of each held-out run, with the predicted intervals."""
+    """Error of the predicted loss of each held-out run: median, 68 and 95 % interval."""
     count = len(comparison)
     ax = ax or new_axes(figsize=(6.4, 1.6 + 0.28 * min(count, 60)))
     styles = styles_of(sorted(set(comparison["group"])))
-    shown = ["low_95", "low_68", "observed", "high_68", "high_95"]
-    relative = 100.0 * (comparison[shown].to_numpy() / comparison[["median"]].to_numpy() - 1.0)
+    shown = ["low_95", "low_68", "median", "high_68", "high_95"]
+    relative = 100.0 * (comparison[shown].to_numpy() / comparison[["observed"]].to_numpy() - 1.0)
     for place, group in enumerate(comparison["group"]):
         _draw_interval(ax, place, relative[place], *styles[group])
     ax.axvline(0.0, color="black", linewidth=0.8)
-    ax.set_xlabel("observed over predicted loss − 1 [%]")
+    ax.set_xlabel(ERROR_LABEL)
     labels = [
         f"$N$ = {power_of_ten(params)}, $C$ = {power_of_ten(flops)}"
         for params, flops in zip(comparison["params"], comparison["flops"], strict=True)
@@ -96,7 +99,7 @@ def backtest_figure(rows: pd.DataFrame) -> Figure:
     `rows` has the columns of a back-test's JSON. Each point is the mean over groups and tables of
     one hold-out factor, geometric for the CRPS; the shares wanted are the dashed lines.
     """
-    figure = Figure(figsize=(11.0, 4.2), layout="constrained")
+    figure = Figure(figsize=(10.0, 4.4), layout="constrained")
     left, right = figure.subplots(1, 2)
     factors = sorted(set(rows["holdout"]))
     mean = rows.assign(log_crps=np.log(rows["crps"]))
@@ -112,7 +115,7 @@ def backtest_figure(rows: pd.DataFrame) -> Figure:
     left.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     left.yaxis.set_major_formatter(FormatStrFormatter("%g"))
     left.yaxis.set_minor_locator(NullLocator())
-    left.set_ylabel("CRPS of the log loss [%], lower is better")
+    left.set_ylabel("CRPS of the log loss [%]; lower is better")
     for wanted in (68.0, 95.0):
         right.axhline(wanted, color="black", linewidth=0.8, linestyle="--")
     right.set_ylim(-3.0, 103.0)
@@ -131,13 +134,14 @@ def backtest_figure(rows: pd.DataFrame) -> Figure:
 def _draw_residuals(
     ax: Axes, runs: pd.DataFrame, colour: str, marker: str, *, filled: bool
 ) -> None:
-    """Observed over median, with the predicted interval around zero as a thin line."""
-    median = runs["median"]
-    low, high = (100.0 * (runs[name] / median - 1.0) for name in ("low_95", "high_95"))
+    """The median's error, with that of the interval's ends as a thin line."""
+    low, median, high = (
+        100.0 * (runs[name] / runs["observed"] - 1.0) for name in ("low_95", "median", "high_95")
+    )
     ax.vlines(runs["flops"], low, high, color=colour, lw=0.8, alpha=0.3)
     ax.plot(
         runs["flops"],
-        100.0 * (runs["observed"] / median - 1.0),
+        median,
         color=colour,
         marker=marker,
         ls="",
@@ -147,8 +151,8 @@ def _draw_residuals(
 
 
 def _draw_interval(ax: Axes, place: int, bounds: np.ndarray, colour: str, marker: str) -> None:
-    """One run: thin line for 95 %, thick for 68 %, marker at what was observed."""
-    low_95, low_68, observed, high_68, high_95 = bounds
+    """One run: thin line for 95 %, thick for 68 %, marker at the median."""
+    low_95, low_68, median, high_68, high_95 = bounds
     ax.plot([low_95, high_95], [place] * 2, color=colour, lw=1.0)
     ax.plot([low_68, high_68], [place] * 2, color=colour, lw=3.5)
-    ax.plot(observed, place, color="white", marker=marker, mec=colour, ms=6)
+    ax.plot(median, place, color="white", marker=marker, mec=colour, ms=6)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from isoflop.forecast.allocate import best_plans, optimal
+from isoflop.forecast.allocate import best_plan, best_plans, optimal
 from isoflop.forecast.predict import (
     Draws,
     group_draws,
@@ -101,10 +101,10 @@ def forecast_curves(
     """Compute the forecast figure for budgets `flops` [FLOP], for the given groups or all.
 
     The right panel has up to `curves` iso-FLOP curves within the runs of `iso_group` (by default
-    the first group) and one for each budget.
+    the group of the lowest forecast at the largest budget) and one for each budget.
     """
     shown = tuple(groups or group_names(posterior))
-    iso_group = iso_group or shown[0]
+    iso_group = iso_group or best_group(posterior, max(flops), shown)
     if iso_group not in shown:
         raise ValueError(
             f"iso-FLOP curves are asked of group {iso_group!r}, which is not among the groups "
@@ -127,6 +127,21 @@ def forecast_curves(
         iso_group=iso_group,
         isoflops=tuple(isoflop(own, value) for value in sorted({*inside, *flops})),
     )
+
+
+def best_group(posterior: xr.DataTree, flops: float, groups: Sequence[str]) -> str:
+    """The group of the lowest median loss of the law at its best plan of `flops` [FLOP].
+
+    A page or figure that shows one group first shows this one: it is what the budget would go to.
+    """
+    if len(groups) == 1:
+        return groups[0]
+    return min(groups, key=lambda name: _median_loss(group_draws(posterior, name), flops))
+
+
+def _median_loss(draws: Draws, flops: float) -> float:
+    plan = best_plan(draws, flops)
+    return float(np.median(loss_draws(draws, plan.params, unique_samples=plan.unique_samples)))
 
 
 def fan(draws: Draws, first_flops: float, *, last_flops: float, seed: int = 0) -> Fan:

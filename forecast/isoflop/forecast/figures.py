@@ -21,6 +21,8 @@ from isoflop.files import writing
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 GROUPS_IN_AXES_LEGEND = 6
+ERROR_LABEL = "error: predicted over observed loss − 1 [%]"
+"""Every figure of errors has this sign: positive where the forecast was pessimistic."""
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:
@@ -58,9 +60,9 @@ def draw_legend(ax: Axes, handles: Sequence[Line2D | Patch], *, outside: bool) -
     if outside:
         ax.legend(
             handles=handles,
-            fontsize=7,
+            fontsize=8,
             frameon=False,
-            ncols=4,
+            ncols=3,
             loc="upper center",
             bbox_to_anchor=(0.5, -0.14),
         )

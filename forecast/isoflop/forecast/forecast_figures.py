@@ -12,7 +12,6 @@ from matplotlib.colors import ListedColormap, LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FormatStrFormatter, MaxNLocator, NullLocator
 
 from isoflop.forecast.fans import Fan, ForecastCurves, IsoFlop, RunPoints
@@ -24,13 +23,14 @@ from isoflop.forecast.figures import (
     styles_of,
 )
 
+Colour = tuple[float, float, float, float]
 # Above this many groups the bands hide each other: only those of the iso-FLOP group are drawn.
 GROUPS_WITH_BANDS = 4
 
 
 def forecast_figure(curves: ForecastCurves) -> Figure:
     """Loss against compute with the forecast fan, and the iso-FLOP curves of one group."""
-    figure = Figure(figsize=(11.0, 4.6), layout="constrained")
+    figure = Figure(figsize=(10.0, 4.8), layout="constrained")
     left, right = figure.subplots(1, 2)
     forecast_axes(curves, left)
     isoflop_axes(curves, right)
@@ -59,14 +59,17 @@ def forecast_axes(curves: ForecastCurves, ax: Axes | None = None) -> Axes:
 
 
 def isoflop_axes(curves: ForecastCurves, ax: Axes | None = None) -> Axes:
-    """Loss against N at fixed compute, minima marked, with the runs coloured by their compute."""
+    """Loss against N at fixed compute, minima marked, with the runs coloured by their compute.
+
+    The legend lies below, where it hides no run.
+    """
     ax = ax or new_axes()
     runs = [points for points in curves.runs if points.group == curves.iso_group]
-    flops = [line.flops for line in curves.isoflops]
-    spread = np.concatenate([flops, *(points.flops for points in runs)])
-    norm = LogNorm(spread.min(), spread.max())
-    # The last quarter of viridis is too pale for lines on white.
-    colours = ListedColormap(colormaps["viridis"](np.linspace(0.0, 0.75, 256)))
+    # The runs span the colours: a budget far beyond them would leave the lines within all alike.
+    spread = np.concatenate([points.flops for points in runs] or [np.array(curves.budget_flops)])
+    norm = LogNorm(spread.min(), spread.max(), clip=True)
+    # The last half of viridis is too pale for lines on white.
+    colours = ListedColormap(colormaps["viridis"](np.linspace(0.0, 0.55, 256)))
     for line in curves.isoflops:
         _draw_isoflop(ax, line, colours(norm(line.flops)))
     for points in runs:
@@ -82,11 +85,12 @@ def isoflop_axes(curves: ForecastCurves, ax: Axes | None = None) -> Axes:
         )
     ax.set_xscale("log")
     _plain_log_scale(ax)
-    ax.margins(x=0.12, y=0.06)
+    ax.margins(x=0.04, y=0.06)
     ax.set_xlabel("parameters $N$")
     ax.set_ylabel("validation loss $L$ [nat]")
     ax.set_title(f"iso-FLOP curves of {curves.iso_group}, one epoch", fontsize=10)
-    ax.legend(handles=_isoflop_handles(runs), fontsize=8, frameon=False, loc="upper right")
+    lines = [_isoflop_handle(line, colours(norm(line.flops))) for line in curves.isoflops]
+    draw_legend(ax, [*lines, *_run_handles(runs)], outside=True)
     return ax
 
 
@@ -149,7 +153,7 @@ def _mark_extrapolation(ax: Axes, curves: ForecastCurves) -> None:
     )
 
 
-def _draw_isoflop(ax: Axes, line: IsoFlop, colour: tuple[float, ...]) -> None:
+def _draw_isoflop(ax: Axes, line: IsoFlop, colour: Colour) -> None:
     ax.fill_between(line.params, line.loss[1], line.loss[3], color=colour, alpha=0.25, lw=0)
     style = "--" if line.extrapolated else "-"
     ax.plot(line.params, line.loss[2], color=colour, linewidth=1.4, linestyle=style)
@@ -165,24 +169,17 @@ def _draw_isoflop(ax: Axes, line: IsoFlop, colour: tuple[float, ...]) -> None:
         capsize=2,
         zorder=5,
     )
-    ax.annotate(
-        power_of_ten(line.flops) + " FLOP",
-        (line.params[-1], line.loss[3, -1]),
-        xytext=(0, 2),
-        textcoords="offset points",
-        fontsize=7.5,
-        color=colour,
-        ha="center",
-        va="bottom",
-        path_effects=[withStroke(linewidth=2.5, foreground="white")],
-        zorder=6,
-    )
 
 
-def _isoflop_handles(runs: Sequence[RunPoints]) -> list[Line2D]:
+def _isoflop_handle(line: IsoFlop, colour: Colour) -> Line2D:
+    label = power_of_ten(line.flops) + " FLOP"
+    return Line2D([], [], color=colour, ls="--" if line.extrapolated else "-", label=label)
+
+
+def _run_handles(runs: Sequence[RunPoints]) -> list[Line2D]:
     handles = [
         Line2D([], [], color="0.3", marker="D", ms=4.5, mec="black", label="best $N$, 68 %"),
-        Line2D([], [], color="0.3", marker="o", ms=4, ls="", label="run, coloured by $C$"),
+        Line2D([], [], color="0.3", marker="o", ms=4, ls="", label="run, colour: $C$"),
         Line2D([], [], color="0.3", marker="o", ms=4, ls="", mfc="none", label="held out"),
     ]
     return handles if any(points.held_out for points in runs) else handles[:2]

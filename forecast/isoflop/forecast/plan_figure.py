@@ -76,9 +76,12 @@ def outcome_axes(curves: Sequence[Curve], ax: Axes, *, budget: float | None = No
         ax.yaxis.set_minor_formatter(NullFormatter())
     unit = f" [{quantity.unit}]" if quantity.unit else ""
     name = quantity.name.replace("_", " ").replace(":", " of ")
+    name = name.replace("rejection", "background rejection")
     ax.set_ylabel(f"{name}{unit}")
     ax.set_title("outcome of a run at the best plan; median, 68 and 95 %", fontsize=10)
     _mark_budget(ax, budget)
+    if budget is not None:
+        handles.append(Line2D([], [], color="black", lw=0.9, ls=":", label="the budget"))
     ax.legend(handles=handles, fontsize=8, frameon=False)
     return ax
 
@@ -94,8 +97,8 @@ def split_axes(
     ax.set_ylim(0.0, 100.0)
     ax.set_xlim(money[0], money[-1])
     ax.set_yticks([0.0, 50.0, 100.0])
-    ax.set_ylabel("cost [%]")
-    ax.set_title(curve.option.name, fontsize=9, loc="left", pad=2.0)
+    ax.set_ylabel("share [%]")
+    ax.set_title(f"cost, {curve.option.name}", fontsize=9, loc="left", pad=2.0)
     _mark_budget(ax, budget)
     if legend:
         handles = [Patch(color=PART_COLOURS[name], label=name) for name in PARTS]

@@ -77,15 +77,24 @@ class SignalCurves:
 
 
 def rejection_curves(
-    posterior: xr.DataTree, budgets: Sequence[float], *, groups: Sequence[str] | None = None
+    posterior: xr.DataTree,
+    budgets: Sequence[float],
+    *,
+    groups: Sequence[str] | None = None,
+    signals: Sequence[str] | None = None,
 ) -> tuple[SignalCurves, ...]:
-    """The curves of every signal at fixed efficiency; budgets [FLOP] stretch the compute axis."""
+    """The curves of the signals, all by default, at fixed efficiency.
+
+    Budgets [FLOP] stretch the compute axis. Raises `ValueError` where the posterior has no link to
+    a rejection, or none of a signal that is asked for.
+    """
     if "link" not in posterior.children or "rejection" not in posterior["link"].children:
         raise ValueError(
             "the posterior has no link from the loss to a rejection: its records have no working "
             "points; fit records with working_points.parquet beside them"
         )
     dataset = posterior["link/rejection"].to_dataset()
+    shown = _chosen(signals, dataset["signal"].values.astype(str).tolist())
     names = [
         name
         for name in groups or group_names(posterior)
@@ -97,21 +106,30 @@ def rejection_curves(
     }
     real = "jetclass" in str(dataset.attrs.get("datasets", "")).lower()
     found = []
-    for signal, at in zip(dataset["signal"].values, dataset["at"].values, strict=True):
-        known = PART_REJECTIONS.get(str(signal).split("@")[0], (0.0, 0.0))
+    efficiencies = dataset["at"].sel(signal=shown).values
+    for signal, at in zip(shown, efficiencies, strict=True):
+        known = PART_REJECTIONS.get(signal.split("@")[0], (0.0, 0.0))
         found.append(
             SignalCurves(
-                signal=str(signal),
+                signal=signal,
                 efficiency=float(at),
-                against_loss=tuple(_loss_band(posterior, n, str(signal), lowest[n]) for n in names),
+                against_loss=tuple(_loss_band(posterior, n, signal, lowest[n]) for n in names),
                 against_flops=tuple(
-                    _flops_band(posterior, n, str(signal), *budget_axis[n]) for n in names
+                    _flops_band(posterior, n, signal, *budget_axis[n]) for n in names
                 ),
-                counts=tuple(_counts(posterior, name, str(signal)) for name in names),
+                counts=tuple(_counts(posterior, name, signal) for name in names),
                 published=known[1] if real and np.isclose(known[0], at) else None,
             )
         )
     return tuple(found)
+
+
+def _chosen(signals: Sequence[str] | None, have: list[str]) -> list[str]:
+    """The signals asked for, in that order; every one must be in the posterior."""
+    unknown = [name for name in signals or () if name not in have]
+    if unknown:
+        raise ValueError(f"unknown signal {unknown[0]!r}; this posterior has {', '.join(have)}")
+    return list(signals or have)
 
 
 def _along_flops(

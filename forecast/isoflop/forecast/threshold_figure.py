@@ -33,7 +33,7 @@ def threshold_figure(runs: pd.DataFrame, band: pd.DataFrame) -> Figure:
         for ax in axes
         for handle, text in zip(*ax.get_legend_handles_labels(), strict=True)
     }
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=6, fontsize=8)
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=6, fontsize=9)
     return figure
 
 

@@ -53,7 +53,7 @@ class Row:
     mae: float
     """Mean absolute error of the median, in per cent of the loss."""
     bias: float
-    """Mean error of the median, in per cent; positive if the forecast was pessimistic."""
+    """Mean error of the median, predicted over observed in per cent; positive if pessimistic."""
     coverage_68: float
     """Share of the runs within the central 68 % interval."""
     coverage_95: float

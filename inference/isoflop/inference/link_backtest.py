@@ -48,9 +48,9 @@ class LinkRow:
     coverage_95: float
     """Share within the central 95 % interval."""
     mae: float
-    """Mean absolute error of log R, or of logit ε."""
+    """Mean absolute error of log R, or of logit ε: that of the predicted median."""
     bias: float
-    """Mean error of it; positive if the forecast was too good."""
+    """Mean error, predicted less observed; positive if the forecast was too good."""
     counting: float
     """Mean error of the observed value from its count alone: no forecast can do better."""
 

@@ -39,7 +39,7 @@ class RollingErrors:
     decades: np.ndarray
     """Decades of compute beyond the runs of the refit."""
     error: np.ndarray
-    """Median of the predicted log loss minus the observed one."""
+    """Median of the predicted log loss minus the observed one; positive if pessimistic."""
     low_95: np.ndarray
     """Lower end of the 95 % interval of the predicted log loss, minus the observed one."""
     high_95: np.ndarray

@@ -43,7 +43,7 @@ RUN_COLUMNS = {
     "median": "predicted [nat]",
     "low_95": "95 % low [nat]",
     "high_95": "95 % high [nat]",
-    "error_percent": "error [%]",
+    "error_percent": "error, predicted / observed − 1 [%]",
     "held": "in 95 %",
 }
 """Columns of the table of runs and their heads."""
@@ -83,6 +83,8 @@ class Contents:
     """Groups on the page, in the posterior's order."""
     start: int
     """Stop at which the slider stands first."""
+    opening: dict[Hashable, Any]
+    """Loss there of the group that the page opens on, with the columns of `to_intervals`."""
     analysis: str
     """What the scenario's quantities refer to, or why they are missing; empty without one."""
     decades: list[dict[Hashable, Any]]
@@ -119,7 +121,9 @@ def collect(posterior: xr.DataTree, request: Request) -> Contents:
     stops = find_stops(posterior, question)
     data = live_data(posterior, question, stops)
     told = [along.index(budget) for budget in whole_decades(along)]
-    start = int(np.argmin(np.abs(np.log(along) - np.log(10.0 * flops.max()))))
+    start = min(told, key=lambda i: abs(np.log(along[i] / (10.0 * flops.max()))))
+    # The page opens on what the budget would go to: the group of the lowest forecast there.
+    best = min(shown, key=lambda name: stops[name][start].values("loss")[2])
     diagnosis = diagnose(posterior)
     return Contents(
         title=f"Scaling law of {posterior.attrs.get('records') or 'unnamed records'}",
@@ -128,16 +132,21 @@ def collect(posterior: xr.DataTree, request: Request) -> Contents:
         notes=_notes(posterior, diagnosis, runs),
         groups=shown,
         start=start,
+        opening=to_intervals(stops[best][start].rows).to_dict("records")[0],
         analysis=_analysis(posterior, request.scenario),
         decades=_decades(runs, [row for at in stops.values() for i in told for row in at[i].rows]),
         equation=law_named(posterior.attrs["law"]).equation,
-        pictures=_pictures(posterior, shown, runs, along[start], seed=request.seed),
+        pictures=_pictures(posterior, shown, runs, along[start], best=best, seed=request.seed),
         convergence=_convergence(posterior, diagnosis),
         parameters=_parameters(diagnosis, shown),
         runs_sentence=_runs_sentence(posterior, runs),
         run_columns=tuple(RUN_COLUMNS.values()),
         runs=runs[list(RUN_COLUMNS)].to_numpy(object).tolist(),
-        made=(*request.origin.items(), *_made(posterior, question, data["stride"])),
+        made=(
+            *request.origin.items(),
+            ("fitted to", _fitted_to(runs)),
+            *_made(posterior, question, data["stride"]),
+        ),
         data=data | {"checks": _checks(stops, told)},
     )
 
@@ -198,8 +207,9 @@ def _notes(posterior: xr.DataTree, diagnosis: Diagnosis, runs: pd.DataFrame) -> 
         score = summarise_held_out(apart)
         notes.append(
             f"{score.runs} runs were kept apart from the fit and forecast: the mean error of the "
-            f"loss is {score.mean_absolute_error_percent:.2f} % (bias {score.bias_percent:+.2f} %);"
-            f" {score.coverage_68:.0%} of them lie within the 68 % interval, "
+            f"loss is {score.mean_absolute_error_percent:.2f} % "
+            f"(bias {score.bias_percent:+.2f} %, predicted over observed); "
+            f"{score.coverage_68:.0%} of them lie within the 68 % interval, "
             f"{score.coverage_95:.0%} within the 95 % interval."
         )
     if diagnosis.prior_driven:
@@ -231,10 +241,16 @@ def _checks(stops: Stops, told: Sequence[int]) -> list[dict[str, Any]]:
 
 
 def _pictures(
-    posterior: xr.DataTree, groups: Sequence[str], runs: pd.DataFrame, budget: float, *, seed: int
+    posterior: xr.DataTree,
+    groups: Sequence[str],
+    runs: pd.DataFrame,
+    budget: float,
+    *,
+    best: str,
+    seed: int,
 ) -> tuple[pictures.Picture, ...]:
     fitted, apart = runs[runs["use"] == "fitted"], _kept_apart(runs)
-    curves = forecast_curves(posterior, [budget], groups=groups, seed=seed)
+    curves = forecast_curves(posterior, [budget], groups=groups, iso_group=best, seed=seed)
     drawn = [pictures.isoflop_picture(curves)]
     parameters = parameter_intervals(posterior, groups)
     if parameters:
@@ -287,6 +303,16 @@ def _runs_sentence(posterior: xr.DataTree, runs: pd.DataFrame) -> str:
     return f"{', '.join(parts)}."
 
 
+def _fitted_to(runs: pd.DataFrame) -> str:
+    """How many runs of the groups shown made the fit, and the ranges that they span."""
+    fitted = runs[runs["use"] == "fitted"]
+    loss, flops = fitted["observed"], fitted["flops"]
+    return (
+        f"{len(fitted)} runs of {loss.min():.3g} to {loss.max():.3g} nat, {flops.min():.2e} to "
+        f"{flops.max():.2e} FLOP"
+    )
+
+
 def _made(posterior: xr.DataTree, question: Question, stride: int) -> list[tuple[str, str]]:
     """Versions, seeds and hashes."""
     attrs = {str(name): str(value) for name, value in posterior.attrs.items()}
@@ -303,6 +329,7 @@ def _made(posterior: xr.DataTree, question: Question, stride: int) -> list[tuple
         "seed of the forecast": str(question.seed),
         "versions of this page": f"isoflop {version('isoflop')}, numpy {np.__version__}, "
         f"Python {platform.python_version()}",
+        "draws": _sampled(posterior),
         "draws in this page": _kept_draws(posterior, stride),
     }
     return [(name, value) for name, value in lines.items() if value]
@@ -312,6 +339,11 @@ def _cost_model(costs: Costs) -> str:
     return f"{costs.name}, in {costs.currency}" + (
         f", at the speed of {costs.measured}" if costs.measured else ""
     )
+
+
+def _sampled(posterior: xr.DataTree) -> str:
+    sizes = posterior["posterior"].to_dataset().sizes
+    return f"{sizes['chain']} chain(s) of {sizes['draw']}"
 
 
 def _kept_draws(posterior: xr.DataTree, stride: int) -> str:

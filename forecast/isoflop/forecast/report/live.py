@@ -95,6 +95,7 @@ def live_data(posterior: xr.DataTree, question: Question, stops: Stops) -> dict[
         "stride": stride,
         "ceiling": None if math.isinf(laws[0].ceiling) else laws[0].ceiling,
         "sigma_samples": laws[0].sigma_samples,
+        "device": _device(question.costs),
         "groups": [
             _group(posterior, law, stops[law.group], question, stride=stride) for law in laws
         ],
@@ -150,6 +151,15 @@ def _group(
         "costs": _costs(stops),
         "currency": question.costs.currency if question.costs else "",
     }
+
+
+def _device(costs: Costs | None) -> dict[str, Any] | None:
+    """What the cost model trains on: its name, the unit of its hours and its median speed."""
+    if costs is None:
+        return None
+    device = costs.device
+    speed = device.peak.median * device.utilisation.median
+    return {"name": device.name, "unit": f"{device.unit}-h", "flops_per_second": speed}
 
 
 def _columns(law: Draws, *, stride: int, seed: int) -> dict[str, Any]:

@@ -39,7 +39,7 @@ function quantilesOf(index, stop, quantity) {
   return known[index].get(key);
 }
 
-const state = { group: 0, stop: Number(byId("budget").value) };
+const state = { group: byId("group").selectedIndex, stop: Number(byId("budget").value) };
 const fans = groups.map(() => null);
 let chart = null;
 
@@ -68,13 +68,14 @@ function showNumbers() {
     (quantity) => quantilesOf(state.group, state.stop, quantity));
   const where = distance(group, flops, group.decades[state.stop]);
   byId("budget-text").textContent = `${number(flops)} FLOP`;
+  byId("scale").textContent = scaleOf(group, flops);
   byId("budget").setAttribute("aria-valuetext",
     `${number(flops, true)} FLOP, ${where}: loss ${number(loss[2])} nat, 68 percent from ${number(loss[1])} to ${number(loss[3])}`);
   const far = group.too_far[state.stop];
   byId("distance").textContent = far ? `Not to be trusted: ${far}.` : `${where[0].toUpperCase()}${where.slice(1)}.`;
   byId("distance").className = far ? "badge bad" : "badge";
   byId("plan").textContent = `The best plan for all draws together: N = ${number(group.params[state.stop])} parameters, `
-    + `D = ${number(samplesOf(state.group, state.stop))} samples, one epoch`
+    + `D = ${number(samplesOf(state.group, state.stop))} samples, one epoch; C = ${number(group.flops_per_param_sample)} × N × D`
     + (group.at_bound[state.stop] ? ". It sits on a bound, N = 1 or D = 1, where the law means nothing." : ".");
   byId("outlook").tBodies[0].replaceChildren(
     outlookRow("loss", "loss of a run", "nat", loss),
@@ -85,6 +86,14 @@ function showNumbers() {
   showCosts();
   showTarget();
   if (chart) moveCursor(chart, flops, loss, colourOf(state.group), `${number(flops)} FLOP`);
+}
+
+// The compute in what a reader has at hand: runs that were made, and hours of the cost model's device.
+function scaleOf({ name, largest_flops }, flops) {
+  const runs = `That is ${number(Number((flops / largest_flops).toPrecision(2)))} times the dearest fitted run of ${name}`;
+  if (!data.device) return `${runs}.`;
+  const hours = flops / data.device.flops_per_second / 3600;
+  return `${runs}, or ${number(Number(hours.toPrecision(2)))} ${data.device.unit} (${data.device.name}) at the median speed of the cost model.`;
 }
 
 // What the loss is worth, and whether that is quoted for a loss that no run has reached.
@@ -174,6 +183,13 @@ function sortRuns(head, column) {
   table.tBodies[0].append(...[...table.tBodies[0].rows].sort(compare));
 }
 
+// Where a table is cut off at the edge of the page, the line above it says so.
+function hintAtTables() {
+  for (const region of document.querySelectorAll(".scroll")) {
+    region.previousElementSibling.hidden = region.scrollWidth <= region.clientWidth + 1;
+  }
+}
+
 function switchTheme() {
   document.documentElement.dataset.theme = isDark() ? "light" : "dark";
   nameTheme();
@@ -186,7 +202,7 @@ const nameTheme = () => { byId("theme").textContent = isDark() ? "Light theme" :
 
 function start() {
   byId("live").hidden = byId("theme").hidden = false;
-  byId("target").value = Number(quantilesOf(0, state.stop, "loss")[2].toPrecision(2));
+  byId("target").value = Number(quantilesOf(state.group, state.stop, "loss")[2].toPrecision(2));
   byId("budget").addEventListener("input", (event) => { state.stop = event.target.valueAsNumber; showNumbers(); });
   byId("group").addEventListener("change", chooseGroup);
   byId("target").addEventListener("input", showTarget);
@@ -206,6 +222,11 @@ function start() {
     width = byId("chart").clientWidth;
     showChart();
   }).observe(byId("chart"));
+  const tables = new ResizeObserver(hintAtTables);
+  for (const region of document.querySelectorAll(".scroll")) {
+    tables.observe(region);
+    tables.observe(region.firstElementChild);
+  }
   setTimeout(computeNextFan);
 }
 start();

@@ -19,7 +19,7 @@ from matplotlib.ticker import FormatStrFormatter, MaxNLocator, NullLocator
 
 from isoflop.forecast.check_figures import held_out_figure, residual_axes
 from isoflop.forecast.fans import ForecastCurves
-from isoflop.forecast.figures import COLOURS, MARKERS
+from isoflop.forecast.figures import COLOURS, ERROR_LABEL, MARKERS
 from isoflop.forecast.forecast_figures import isoflop_axes
 from isoflop.forecast.report.intervals import ParameterIntervals
 
@@ -83,14 +83,14 @@ def parameters_picture(parameters: Sequence[ParameterIntervals]) -> Picture:
 
 
 def residual_picture(fitted: pd.DataFrame, held_out: pd.DataFrame | None) -> Picture:
-    """Observed over predicted loss of every run."""
+    """Error of the predicted loss of every run."""
     figure = Figure(figsize=SIZE, layout="constrained")
     apart = None if held_out is None else _plain_groups(held_out)
     residual_axes(_plain_groups(fitted), apart, ax=figure.subplots()).set_title("")
     return Picture(
         title="Posterior-predictive check: does the fit describe its own runs?",
-        says="Each run's observed loss over the median of its prediction, with the 95 % interval "
-        "around zero.",
+        says="The error of each run's predicted loss, with its 95 % interval; positive where the "
+        "prediction was too high. Nineteen intervals in twenty should reach zero.",
         source=_uri(figure, len(fitted)),
     )
 
@@ -102,8 +102,8 @@ def held_out_picture(comparison: pd.DataFrame) -> Picture:
     held_out_figure(_plain_groups(comparison), ax=figure.subplots())
     return Picture(
         title="Forecast of the runs that were kept apart",
-        says="The fit never saw these runs. Their observed loss should lie in the 68 % interval "
-        "two times in three.",
+        says="The fit never saw these runs. Positive is a forecast too high. Two thick lines of "
+        "three (68 %) should reach zero, and nineteen thin ones of twenty (95 %).",
         source=_uri(figure, len(comparison)),
     )
 
@@ -116,11 +116,13 @@ def rolling_picture(rolled: xr.Dataset, groups: Sequence[str]) -> Picture:
     for i, group in enumerate(groups):
         own = rolled.isel(prediction=names == group)
         colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
-        low, high = (100.0 * own[name].values for name in ("low_95", "high_95"))
+        low, error, high = (
+            100.0 * np.expm1(own[name].values) for name in ("low_95", "error", "high_95")
+        )
         ax.vlines(own["decades"].values, low, high, color=colour, lw=0.8, alpha=0.4)
         ax.plot(
             own["decades"].values,
-            100.0 * own["error"].values,
+            error,
             color=colour,
             marker=marker,
             ls="",
@@ -129,12 +131,12 @@ def rolling_picture(rolled: xr.Dataset, groups: Sequence[str]) -> Picture:
         )
     ax.axhline(0.0, color="black", linewidth=0.8)
     ax.set_xlabel("decades of compute beyond the runs of the refit")
-    ax.set_ylabel("predicted over observed loss − 1 [%]")
+    ax.set_ylabel(ERROR_LABEL)
     ax.legend(fontsize=8, frameon=False, loc="best")
     return Picture(
         title="Refits on the cheaper runs: does the forecast hold on its own table?",
         says="A refit saw the cheaper runs only and predicted the dearer ones; 95 % intervals. "
-        "They should cross zero 19 times in 20.",
+        "Positive is a forecast too high; nineteen in twenty should reach zero.",
         source=_uri(figure, len(names)),
     )
 
