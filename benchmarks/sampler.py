@@ -273,9 +273,18 @@ def _orthogonal(point: Array, data: RunData) -> tuple[Array, Array]:
         reducible = jnp.exp(log_gamma) * jnp.logaddexp(n_term, d_term)
         slopes = (log_alpha + log_gamma, log_beta + log_gamma)
         level = jnp.logaddexp(log_e, reducible)
-        return jnp.stack([level, log_e - reducible, n_term - d_term, *slopes, log_gamma])
+        floor = _unbent(log_e - reducible)
+        return jnp.stack([level, floor, n_term - d_term, *slopes, log_gamma])
 
     return coordinates(point), jnp.linalg.slogdet(jax.jacfwd(coordinates)(point))[1]
+
+
+def _unbent(value: Array) -> Array:
+    """The coordinate of a value by `model.bent`."""
+    bend = DEFAULT.no_floor
+    beyond = jnp.maximum(bend.below - value, 0.0)
+    distance = (jnp.sqrt(1.0 + 4.0 * bend.strength * beyond) - 1.0) / (2.0 * bend.strength)
+    return value + beyond - distance
 
 
 def _log_density(x: Any, prior: Normal) -> Any:

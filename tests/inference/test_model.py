@@ -14,7 +14,7 @@ from isoflop.inference.predictive import log_likelihood
 from isoflop.inference.priors import DEFAULT
 
 SITES = {
-    "irreducible": 0.3,
+    "irreducible": -1.5,
     "share": -0.2,
     "log_slope_n": np.log(0.4),
     "log_slope_d": np.log(0.3),
@@ -58,7 +58,7 @@ def test_density_is_prior_times_likelihood(two_groups: Any) -> None:
     n0 = np.exp(np.median(np.log(data.params)))
     d0 = np.exp(np.median(np.log(data.unique_samples * data.epochs)))
     at_centre = np.exp(np.log(data.loss).mean() + 0.012)
-    p, s = 1 / (1 + np.exp(-0.3)), 1 / (1 + np.exp(0.2))
+    p, s = 1 / (1 + np.exp(1.5 + 1.0**2)), 1 / (1 + np.exp(0.2))
     u0 = (at_centre * (1 - p)) ** (1 / gamma)
     gain = 1 + 5.0 * (1 - np.exp(-(data.epochs - 1) / 5.0))
     u = u0 * (

@@ -18,7 +18,8 @@ It is sampled in an orthogonal parametrisation. At the centre (N₀, D₀) of th
 
     L_c = loss there,   L∞ = L_c·p,   u₀^γ = L_c·(1−p),   A N₀^−α = s·u₀,   B D₀^−β = (1−s)·u₀,
 
-and (L_c, p, s, γα, γβ) are sampled, because runs near the centre inform each of them apart; A and
+and (L_c, p, s, γα, γβ) are sampled (p by a coordinate that reaches 0 within a few deviations of its
+prior, as some losses have no floor), because runs near the centre inform each of them apart; A and
 B are extrapolations to one parameter and one sample, so correlated that a sampler crawls.
 Groups are partially pooled: their deviations from the mean share a scale τ that the runs inform.
 """
@@ -37,7 +38,7 @@ from jax.nn import log_sigmoid, sigmoid
 from isoflop.inference import laws
 from isoflop.inference.laws import Law
 from isoflop.inference.pooling import loosely_pooled, pooled
-from isoflop.inference.priors import DEFAULT, Normal, Priors
+from isoflop.inference.priors import DEFAULT, Bend, Normal, Priors
 
 NOISE = "log_sigma"
 """Site of the log scale of the scatter."""
@@ -257,7 +258,8 @@ def _group_parameters(data: RunData, law: Law, priors: Priors) -> dict[str, Arra
     # level is sampled in per mille; in natural units this alone cost six times the leapfrog steps.
     offset = numpyro.sample("level", permille.expand([groups]).to_event(1))
     level = data.level + 1e-3 * offset
-    irreducible = pooled("irreducible", priors.irreducible, priors.tau_loss_inf, groups)
+    floor = pooled("irreducible", priors.irreducible, priors.tau_loss_inf, groups)
+    irreducible = bent(floor, priors.no_floor)
     share = pooled("share", priors.share, priors.tau_share, groups)
     log_slope_n = pooled("log_slope_n", priors.log_slope, priors.tau_alpha, groups)
     log_slope_d = pooled("log_slope_d", priors.log_slope, priors.tau_beta, groups)
@@ -282,6 +284,11 @@ def _group_parameters(data: RunData, law: Law, priors: Priors) -> dict[str, Arra
         "log_P": log_penalty - log_gamma + log_u0 - jnp.log(PENALTY_EPOCHS),
     }
     return {name: numpyro.deterministic(name, value) for name, value in theta.items()}
+
+
+def bent(x: Array, bend: Bend) -> Array:
+    """The value of a bent coordinate: x, but from a place downwards less the squared distance."""
+    return x - bend.strength * jnp.square(jnp.maximum(bend.below - x, 0.0))
 
 
 def _normal(prior: Normal) -> dist.Normal:
