@@ -12,11 +12,11 @@ from isoflop.commands.law_text import print_law
 from isoflop.commands.options import (
     Figure,
     Json,
+    PosteriorOut,
     PosteriorPath,
     Quiet,
     Strict,
     renames,
-    require_figure_name,
     stop_if_untrusted,
     write_text,
 )
@@ -43,7 +43,7 @@ Ceiling = Annotated[
 
 def fit(
     runs: Annotated[Path, typer.Argument(metavar="RUNS", help="Records: CSV, Parquet or folder.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Posterior file (.nc).")],
+    out: PosteriorOut,
     law: LawName = "coupled",
     engine: Annotated[
         str, typer.Option(help="nuts, or the bootstrap of approach3, approach3-coupled, varpro.")
@@ -65,7 +65,9 @@ def fit(
     json_out: Json = "",
     quiet: Quiet = False,
 ) -> None:
-    """Fit the hierarchical scaling law to run records, and what a loss means for the physics.
+    """Fit the scaling law to run records.
+
+    Where working points lie beside the records, what a loss means for the physics is fitted too.
 
     Example: isoflop fit runs/ -o posterior.nc --hold-out 0.1
     """
@@ -74,8 +76,6 @@ def fit(
     from isoflop.training.records import find_working_points, read_records, records_hash
 
     check_writable(out)
-    if figure:
-        require_figure_name(figure)
     records = read_records(runs, rename=renames(rename or []))
     from isoflop.inference.fit import fit as sample
 
@@ -110,7 +110,9 @@ def check(
     json_out: Json = "",
     quiet: Quiet = False,
 ) -> None:
-    """Show parameters, diagnostics and verdict; compare with the runs that were kept apart.
+    """Show a fit's parameters, diagnostics and verdict.
+
+    Runs that were kept apart are compared with their forecast.
 
     Example: isoflop check posterior.nc --figure check.png
     """
@@ -146,7 +148,7 @@ def backtest(
     json_out: Json = "",
     quiet: Quiet = False,
 ) -> None:
-    """Hide the most expensive runs, forecast them from the rest, and score the forecast.
+    """Hide the dearest runs, forecast them, score the forecast.
 
     Example: isoflop backtest runs.csv --holdout 10 --methods isoflop,approach3
     """
@@ -154,8 +156,6 @@ def backtest(
 
     from isoflop.training.records import read_records
 
-    if figure:
-        require_figure_name(figure)
     records = read_records(runs, rename=renames(rename or []))
     if physics:
         _backtest_physics(

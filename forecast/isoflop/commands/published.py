@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from isoflop.commands.options import Json, Quiet, write_text
+from isoflop.commands.options import Json, PosteriorOut, Quiet, write_text
 from isoflop.terminal import note, show
 
 if TYPE_CHECKING:
@@ -24,13 +24,15 @@ NAMES = {
 
 def law(
     path: Annotated[Path, typer.Argument(metavar="LAW", help="TOML file of the law.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Posterior file (.nc).")],
+    out: PosteriorOut,
     draws: Annotated[int, typer.Option(min=100, help="Draws.")] = 4000,
     seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
     json_out: Json = "",
     quiet: Quiet = False,
 ) -> None:
-    """Turn a published law into a posterior file that `forecast` reads.
+    """Turn a published law into a posterior file.
+
+    `isoflop forecast` reads it.
 
     Example: isoflop law studies/budget/gn3.toml -o gn3.nc
     """

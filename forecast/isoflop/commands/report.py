@@ -16,13 +16,14 @@ from isoflop.commands.options import (
     Strict,
     stop_if_untrusted,
     write_text,
+    written,
 )
 from isoflop.terminal import note
 
 
 def report(
     path: PosteriorPath,
-    out: Annotated[Path, typer.Option("-o", "--out", help="The page (.html).")],
+    out: Annotated[Path, written("-o", "--out", suffixes=(".html",), help="The page (.html).")],
     budgets: Annotated[
         str, typer.Option(metavar="LO:HI", help="Range of the slider, as 1e12:1e16.")
     ] = "",
@@ -36,7 +37,9 @@ def report(
     json_out: Json = "",
     quiet: Quiet = False,
 ) -> None:
-    """Write one self-contained HTML page: verdict, forecast with a slider, law, runs.
+    """Write the whole answer as one self-contained HTML page.
+
+    Verdict, forecast with a slider for the budget, law and runs; it needs no network.
 
     Example: isoflop report posterior.nc -o report.html --budgets 1e12:1e16
     """

@@ -22,7 +22,9 @@ def simulate(
     json_out: Json = "",
     quiet: Quiet = False,
 ) -> None:
-    """Simulate jets of the ten JetClass classes into JetClass-layout ROOT files.
+    """Simulate jets of the ten JetClass classes as ROOT files.
+
+    The files have the layout of JetClass; a call that was interrupted goes on.
 
     Example: isoflop simulate -n 100k -o jets/
     """
@@ -56,7 +58,9 @@ def train(
     json_out: Json = "",
     quiet: Quiet = False,
 ) -> None:
-    """Train every run of a grid that has no record yet; call again to resume.
+    """Train every run of a grid that has no record yet.
+
+    Call it again to resume.
 
     Example: isoflop train studies/jets/grid.toml -o runs/
     """

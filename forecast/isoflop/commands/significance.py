@@ -27,7 +27,10 @@ def significance(
     json_out: Json = "",
     quiet: Quiet = False,
 ) -> None:
-    """Compare two taggers at one background rejection: significance ratio, luminosity equivalent.
+    """Say what a better b-tagging efficiency is worth in HH(4b).
+
+    Two taggers are compared at one background rejection: significance ratio and luminosity
+    equivalent.
 
     Example: isoflop significance --q 1.05 --r1 1 --json -
     """
