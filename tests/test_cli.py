@@ -56,7 +56,7 @@ def test_forecast_writes_table_and_figure(
     assert run("forecast", str(posterior_nc), *words) == 0
     out = capsys.readouterr().out
     assert "full-40 at C = 1.00e15 FLOP" in out
-    assert re.search(r"loss of a run \[nat\] +[\d.]+ +[\d.]+ – [\d.]+", out)
+    assert re.search(r"loss \[nat\] +[\d.]+ +[\d.]+ – [\d.]+", out)
     assert "The prior alone decides omega[full-40]" in out
     assert csv.read_text().startswith("group,budget_flops,params")
     assert figure.stat().st_size > 10_000
@@ -187,6 +187,14 @@ MISTAKES = [
     (
         ("fit", "{table}", "-o", "p.nc", "--map", "params=N", "--ceiling", "2.3"),
         "--ceiling 2.3 needs --metric bounded",
+    ),
+    (
+        ("fit", "{table}", "-o", "p.nc", "--map", "params=N", "--draws", "20"),
+        "draws is 20 a chain; it must be at least 50, for fewer give neither a 95 % interval nor",
+    ),
+    (
+        ("fit", "{table}", "-o", "p.nc", "--map", "params=N", "--warmup", "1"),
+        "warmup is 1; it must be at least 50, for in fewer steps a chain does not find its step",
     ),
     (("fit", "none.csv", "-o", "p.nc"), "no run records at none.csv; give a .csv or .parquet file"),
     (("fit", "{table}", "-o", "p.nc"), "missing column(s) params; the table has group, N, samples"),

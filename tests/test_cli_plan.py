@@ -29,7 +29,7 @@ def test_a_plan_is_printed_drawn_and_written(
     assert "full-40 for 28 USD (Delphes-like jets, H100)" in captured.out
     assert "worth 10 GPU-h" in captured.out
     assert re.search(r"parameters N +\S+ +as good: \S+ – \S+", captured.out)
-    assert re.search(r"loss of a run \[nat\] +0\.\d+ +0\.\d+ – 0\.\d+", captured.out)
+    assert re.search(r"loss \[nat\] +0\.\d+ +0\.\d+ – 0\.\d+", captured.out)
     assert "this plan reaches loss 0.83 with probability" in captured.out
     assert "The prior alone decides omega[full-40]" in captured.out
     assert "Verdict: " in captured.err

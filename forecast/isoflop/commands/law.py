@@ -54,8 +54,8 @@ def fit(
     loss_below: LossBelow = float("inf"),
     rename: Renames = None,
     chains: Annotated[int, typer.Option(min=1, help="Markov chains.")] = 4,
-    draws: Annotated[int, typer.Option(min=1, help="Draws a chain.")] = 1000,
-    warmup: Annotated[int, typer.Option(min=1, help="Adaptation steps a chain.")] = 300,
+    draws: Annotated[int, typer.Option(help="Draws a chain, at least 50.")] = 1000,
+    warmup: Annotated[int, typer.Option(help="Adaptation steps a chain, at least 50.")] = 300,
     seed: Annotated[int, typer.Option(help="Seed of the sampler.")] = 0,
     link: Annotated[
         bool, typer.Option(help="Fit the working points beside the records too, if there are any.")

@@ -103,7 +103,7 @@ def forecast(
     if csv_out:
         table.write_csv(rows, csv_out)
     if not quiet and json_out != "-":
-        print_forecast(posterior, table.to_intervals(rows))
+        print_forecast(posterior, table.to_intervals(rows), analysis)
     if figure:
         _draw_forecast(posterior, [row.budget_flops for row in rows], group, figure)
     if rejection_figure:
