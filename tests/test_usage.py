@@ -89,3 +89,27 @@ def test_the_list_of_commands_is_read_whole(
 def test_help_has_a_short_name(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("fit", "-h") == 0
     assert "Example: isoflop fit" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("column", "said"),
+    [
+        ("grup", "column 'grup' is kept but not used; did you mean 'group'?"),
+        ("unique_sample", "column 'unique_sample' is kept but not used; did you mean 'unique_samp"),
+        ("los_stderr", "column 'los_stderr' is kept but not used; did you mean 'loss_stderr'?"),
+        ("Flops", "column 'Flops' is kept but not used; did you mean 'flops'?"),
+        ("epochs", "column 'epochs' is kept but not used; passes are told by 'unique_samples', w"),
+        ("train_loss", ""),
+        ("group", ""),
+    ],
+)
+def test_a_misspelt_column_is_said_not_to_be_used(
+    column: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Beside the fault that ends the command: two runs are no sweep."""
+    path = tmp_path / "runs.csv"
+    path.write_text(f"N,samples,loss,{column}\n1e3,1e4,2,1\n1e4,1e5,1,1\n")
+    assert run("fit", str(path), "--map", "params=N", "-o", str(tmp_path / "p.nc")) == 2
+    *notes, fault = capsys.readouterr().err.splitlines()
+    assert len(notes) == bool(said) and "".join(notes).startswith(said)
+    assert fault.startswith("isoflop: ")

@@ -16,7 +16,7 @@ from isoflop.commands.options import (
     PosteriorPath,
     Quiet,
     Strict,
-    renames,
+    read_runs,
     stop_if_untrusted,
     write_text,
 )
@@ -73,10 +73,10 @@ def fit(
     """
     from isoflop.files import check_writable
     from isoflop.inference.posterior import save
-    from isoflop.training.records import find_working_points, read_records, records_hash
+    from isoflop.training.records import find_working_points, records_hash
 
     check_writable(out)
-    records = read_records(runs, rename=renames(rename or []))
+    records = read_runs(runs, rename)
     from isoflop.inference.fit import fit as sample
 
     with progress_bar("sampling", visible=not quiet) as tick:
@@ -154,9 +154,7 @@ def backtest(
     """
     import pandas as pd
 
-    from isoflop.training.records import read_records
-
-    records = read_records(runs, rename=renames(rename or []))
+    records = read_runs(runs, rename)
     if physics:
         _backtest_physics(
             runs, records[~(records["loss"] >= loss_below)], holdout, law, seed, json_out, quiet

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from isoflop.files import FIGURES, require_suffix, require_writable
+from isoflop.terminal import note
 
 if TYPE_CHECKING:
+    import pandas as pd
     import xarray as xr
 
 UNTRUSTED = 3
@@ -63,6 +65,17 @@ def write_text(text: str, out: str) -> None:
 
         with writing(out) as temporary:
             temporary.write_text(text, encoding="utf-8")
+
+
+def read_runs(path: Path, rename: list[str] | None = None) -> "pd.DataFrame":
+    """Run records, with a note on stderr for each column that seems misspelt."""
+    from isoflop.training.records import read_records, unused_columns
+
+    names = renames(rename or [])
+    records = read_records(path, rename=names)
+    for line in unused_columns(path, rename=names):
+        note(line)
+    return records
 
 
 def renames(pairs: list[str]) -> dict[str, str]:

@@ -11,6 +11,7 @@ from isoflop.commands.options import (
     PosteriorPath,
     Quiet,
     Strict,
+    read_runs,
     stop_if_untrusted,
     write_text,
     written,
@@ -138,9 +139,7 @@ def _cost_models(paths: list[Path], measured: Path | None) -> dict[str, "Costs"]
     models = {one.stem: read_costs(one) for one in paths} or {"": training_alone()}
     if measured is None:
         return models
-    from isoflop.training.records import read_records
-
-    records = read_records(measured)
+    records = read_runs(measured)
     return {
         name: with_measured_speed(one, records, source=str(measured))
         for name, one in models.items()

@@ -24,7 +24,12 @@ import pyarrow.lib
 import pyarrow.parquet as pq
 
 from isoflop.files import writing
-from isoflop.training.record_faults import bits_remedy, find_faults, names_bits
+from isoflop.training.record_faults import (
+    bits_remedy,
+    find_faults,
+    misspelt_columns,
+    names_bits,
+)
 
 RUN_SCHEMA = "isoflop.run_record/1"
 WORKING_POINT_SCHEMA = "isoflop.working_point/1"
@@ -185,6 +190,16 @@ def records_file(path: str | Path) -> Path:
     if not source.is_file():
         raise FileNotFoundError(f"no run records at {source}; give a .csv or .parquet file")
     return source
+
+
+def unused_columns(path: str | Path, *, rename: Mapping[str, str] | None = None) -> list[str]:
+    """A note for each column of a CSV that is not used, though a name of the contract is near."""
+    source = records_file(path)
+    if source.suffix != ".csv":
+        return []
+    given = {old: new for new, old in (rename or {}).items()}
+    have = [given.get(str(name), str(name)) for name in pd.read_csv(source, nrows=0)]
+    return misspelt_columns(have, [item.name for item in fields(RunRecord)])
 
 
 def records_hash(path: str | Path) -> str:
