@@ -33,7 +33,8 @@ def _option_lines(answer: Answer, quantity: str) -> Iterator[str]:
         return
     money, unit = float(plans.budget[0]), option.costs.currency
     same = [f"{number(v)} {u}" for u, v in equivalents(option, money).items() if u != unit]
-    yield f"{option.name} for {number(money)} {unit} ({option.costs.name})"
+    speed = option.costs.measured and f"; speed of the runs in {option.costs.measured}"
+    yield f"{option.name} for {number(money)} {unit} ({option.costs.name}{speed})"
     if same:
         yield f"  worth {', '.join(same)} at the medians of the cost file"
     yield from _plan_lines(plans)
@@ -62,7 +63,7 @@ def _plan_lines(plans: Plans) -> Iterator[str]:
         yield f"  {name:<24}{number(value):>10}   as good: {span(*ends[:, 0])}"
     if epochs > plans.option.most_passes > 0.0:
         yield (
-            f"  no run made more than {number(plans.option.most_passes)} passes: "
+            f"  no run made more than {number(plans.option.most_passes)} pass(es): "
             "what more are worth is the law's word"
         )
     for reason in plans.bounds():
