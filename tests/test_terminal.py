@@ -3,8 +3,9 @@
 import math
 
 import pytest
+from rich.table import Table
 
-from isoflop.terminal import interval_head, interval_row, number, span
+from isoflop.terminal import interval_head, interval_row, number, show, span
 
 
 @pytest.mark.parametrize(
@@ -52,3 +53,17 @@ def test_what_is_exact_has_no_interval() -> None:
 def test_a_table_fits_a_terminal_of_80_columns() -> None:
     widest = interval_row("rejection:Hqql at ε 0.995", row(3.3e10, 1.1e10))
     assert len(widest) <= 80 and len(interval_head()) <= 80
+
+
+def test_a_table_wider_than_the_terminal_loses_no_digit(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "40")
+    table = Table()
+    for name in "abcd":
+        table.add_column(name, no_wrap=True)
+    table.add_row(*("0.148 – 0.425",) * 4)
+    show(table)
+    shown = capsys.readouterr().out
+    assert shown.count("0.148 – 0.425") == 4 and "…" not in shown

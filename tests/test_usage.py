@@ -18,6 +18,7 @@ CALLS = [
     ("--verion", "no option --verion; did you mean --version? See isoflop --help"),
     ("significance --q x --r1 1", "--q is 'x'; it must be a number; see isoflop significance --he"),
     ("significance --q 1 --r1 1 --draws 0", "--draws is '0'; it must be at least 1; see isoflop"),
+    ("forecast p.nc --budget 1 --seed -1", "--seed is '-1'; it must be at least 0; see isoflop f"),
     ("plan p.nc --gpus 1.5", "--gpus is '1.5'; it must be a whole number; see isoflop plan --help"),
     ("fit a.csv -o", "option '-o' requires an argument; see isoflop fit --help"),
     ("plan p.nc --budget 10 USD", "plan cannot use 'USD'; put a value with spaces in quotes; see"),
@@ -113,3 +114,13 @@ def test_a_misspelt_column_is_said_not_to_be_used(
     *notes, fault = capsys.readouterr().err.splitlines()
     assert len(notes) == bool(said) and "".join(notes).startswith(said)
     assert fault.startswith("isoflop: ")
+
+
+def test_a_table_with_semicolons_is_told_to_have_commas(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "runs.csv"
+    path.write_text("params;samples;loss\n1e3;1e4;2\n")
+    assert run("fit", str(path), "-o", str(tmp_path / "p.nc")) == 2
+    said = "columns must be separated by commas; it has 'params;samples;loss'\n"
+    assert capsys.readouterr().err == f"isoflop: {path}: {said}"

@@ -10,9 +10,13 @@ from typing import Any
 def show(content: Any) -> None:
     """Print text or a table on stdout, without the markup that names may look like."""
     from rich.console import Console
+    from rich.measure import Measurement
 
     # A pipe has no width; 100 columns hold the tables without folding.
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 100)
+    if not isinstance(content, str):  # a table wider than the terminal would lose its last digits
+        whole = Measurement.get(console, console.options.update(max_width=1000), content).maximum
+        console.width = max(console.width, whole)
     console.print(content, markup=False, soft_wrap=isinstance(content, str))
 
 

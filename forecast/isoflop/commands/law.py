@@ -56,7 +56,7 @@ def fit(
     chains: Annotated[int, typer.Option(min=1, help="Markov chains.")] = 4,
     draws: Annotated[int, typer.Option(help="Draws a chain, at least 50.")] = 1000,
     warmup: Annotated[int, typer.Option(help="Adaptation steps a chain, at least 50.")] = 300,
-    seed: Annotated[int, typer.Option(help="Seed of the sampler.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the sampler.")] = 0,
     link: Annotated[
         bool, typer.Option(help="Fit the working points beside the records too, if there are any.")
     ] = True,
@@ -143,7 +143,7 @@ def backtest(
     ceiling: Ceiling = None,
     loss_below: LossBelow = float("inf"),
     rename: Renames = None,
-    seed: Annotated[int, typer.Option(help="Seed of the samplers.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the samplers.")] = 0,
     figure: Figure = "",
     json_out: Json = "",
     quiet: Quiet = False,

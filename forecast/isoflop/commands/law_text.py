@@ -43,8 +43,8 @@ def _parameters(diagnosis: "Diagnosis", groups: list[str], names: list[str]) -> 
 
     from isoflop.inference.posterior import LAW_VARIABLES
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("group", overflow="fold", min_width=10)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("group", overflow="fold", min_width=8)
     for name in names:
         table.add_column(LAW_VARIABLES[name].symbol, no_wrap=True, justify="right")
     rows: dict[Any, dict[Any, Any]] = diagnosis.table.to_dict("index")

@@ -43,7 +43,7 @@ def forecast(
         str | None, typer.Option(help="What one GPU sustains, as '4e14' or '400 TFLOP/s'.")
     ] = None,
     group: Annotated[list[str] | None, typer.Option(help="Only these groups.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the run-to-run scatter.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the run-to-run scatter.")] = 0,
     json_out: Json = "",
     csv_out: Annotated[str, written("--csv", suffixes=(".csv",), help="Write CSV (.csv).")] = "",
     scenario: Annotated[

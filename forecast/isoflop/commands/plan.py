@@ -73,7 +73,7 @@ def plan(
         str, written("--jobs", suffixes=MANIFESTS, help="Write the trainings to run (.csv, .json).")
     ] = "",
     seeds: Annotated[int, typer.Option(min=1, help="Trainings a plan in --jobs.")] = 1,
-    seed: Annotated[int, typer.Option(help="Seed of all that is drawn.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of all that is drawn.")] = 0,
     figure: Figure = "",
     json_out: Json = "",
     strict: Strict = False,

@@ -26,7 +26,7 @@ def law(
     path: Annotated[Path, typer.Argument(metavar="LAW", help="TOML file of the law.")],
     out: PosteriorOut,
     draws: Annotated[int, typer.Option(min=100, help="Draws.")] = 4000,
-    seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the draws.")] = 0,
     json_out: Json = "",
     quiet: Quiet = False,
 ) -> None:

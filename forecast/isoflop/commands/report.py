@@ -32,7 +32,7 @@ def report(
     ] = None,
     costs: Annotated[Path | None, typer.Option(help="Cost file, as costs/delphes.toml.")] = None,
     group: Annotated[list[str] | None, typer.Option(help="Only these groups.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the forecast, as there.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the forecast, as there.")] = 0,
     strict: Strict = False,
     json_out: Json = "",
     quiet: Quiet = False,

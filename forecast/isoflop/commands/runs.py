@@ -18,7 +18,7 @@ def simulate(
     jets_per_file: Annotated[str, typer.Option(help="Jets in one file.")] = "10k",
     only: Annotated[str, typer.Option(help="Only the files of these numbers, as 0,1,2.")] = "",
     workers: Annotated[int | None, typer.Option(help="Processes; default one a core.")] = None,
-    seed: Annotated[int, typer.Option(help="Same seed, same jets.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same jets.")] = 1,
     json_out: Json = "",
     quiet: Quiet = False,
 ) -> None:

@@ -23,7 +23,7 @@ def significance(
         Path | None, typer.Option(help="Take everything but q from this file.")
     ] = None,
     draws: Annotated[int, typer.Option(min=1, help="Draws of what is uncertain.")] = 4000,
-    seed: Annotated[int, typer.Option(help="Seed of those draws.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of those draws.")] = 0,
     json_out: Json = "",
     quiet: Quiet = False,
 ) -> None:

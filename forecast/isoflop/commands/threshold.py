@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def threshold(
     runs: Annotated[Path, typer.Argument(metavar="RUNS", help="Folder of records with curves.")],
     group: Annotated[list[str] | None, typer.Option(help="Only these groups.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the sampler.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the sampler.")] = 0,
     strict: Strict = False,
     figure: Figure = "",
     json_out: Json = "",

@@ -12,6 +12,7 @@ CSV and Parquet are read alike. Of a CSV only `params`, `samples` and `loss` are
 """
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from pathlib import Path
@@ -213,6 +214,8 @@ def complete_records(frame: pd.DataFrame, *, source: str = "the table") -> pd.Da
     if required:
         have = ", ".join(map(str, frame.columns))
         in_bits = [name for name in map(str, frame.columns) if names_bits(name)]
+        if len(frame.columns) == 1 and re.search(r"[;\t]", have):
+            raise ValueError(f"{source}: columns must be separated by commas; it has {have!r}")
         raise ValueError(
             f"{source}: missing column(s) {', '.join(required)}; the table has {have}; "
             "name the right ones with --map, for example --map params=N"
