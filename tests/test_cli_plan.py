@@ -29,7 +29,7 @@ def test_a_plan_is_printed_drawn_and_written(
     assert "full-40 for 28 USD (Delphes-like jets, H100)" in captured.out
     assert "worth 10 GPU-h" in captured.out
     assert re.search(r"parameters N +\S+ +as good: \S+ – \S+", captured.out)
-    assert re.search(r"loss of a run \[nat\] +0\.\d+ +0\.\d+ – 0\.\d+", captured.out)
+    assert re.search(r"loss \[nat\] +0\.\d+ +0\.\d+ – 0\.\d+", captured.out)
     assert "this plan reaches loss 0.83 with probability" in captured.out
     assert "The prior alone decides omega[full-40]" in captured.out
     assert "Verdict: " in captured.err
@@ -105,8 +105,11 @@ def test_a_question_out_of_reach_is_refused_in_one_line(
         (("--budget", "1e14", "--measured", "runs/"), "--measured needs --costs, the file whose"),
         (("--target", "loss"), "target 'loss': write a quantity and a positive number"),
         (("--target", "loss 0.4", "--probability", "2"), "the probability is 2; it must lie"),
-        (("--budget", "1e14", "--figure", "p.xyz"), "cannot draw p.xyz: 'xyz' is no figure"),
-        (("--budget", "1e14", "--jobs", "p.xyz"), "'.xyz' is no table format; use .csv or .json"),
+        (("--budget", "1e14", "--figure", "p.xyz"), "--figure is p.xyz; its name must end in"),
+        (
+            ("--budget", "1e14", "--jobs", "p.xyz"),
+            "--jobs is p.xyz; its name must end in .csv or .js",
+        ),
         (("--budget", "1e14", "--latency", "3"), "latency = '3' has no unit; give it in ms or s"),
         (("--budget", "1e14"), "no posterior at none.nc; make one with `isoflop fit`"),
     ],

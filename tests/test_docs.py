@@ -18,7 +18,7 @@ import pytest
 from isoflop.inference.priors import DEFAULT, Normal
 
 ROOT = Path(__file__).parents[1]
-DOCS = ("first-forecast", "own-runs", "training", "statistics")
+DOCS = ("first-forecast", "own-runs", "training", "plans", "statistics")
 WIDTH = dict.fromkeys((f"docs/{name}.md" for name in DOCS), 80) | {"README.md": 200}
 """Pages whose blocks are run, and the columns of the terminal that they were pasted from."""
 BLOCK = re.compile(r"<!-- run(?:: exit (\d))? -->\n```(\w+)\n(.*?)```", re.DOTALL)

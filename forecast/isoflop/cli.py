@@ -7,7 +7,7 @@ stderr and exit code 2.
 
 import sys
 from importlib import metadata
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -21,6 +21,7 @@ from isoflop.commands.report import report
 from isoflop.commands.runs import simulate, train
 from isoflop.commands.significance import significance
 from isoflop.commands.threshold import threshold
+from isoflop.commands.usage import usage_line
 from isoflop.terminal import show
 
 app = typer.Typer(
@@ -29,6 +30,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
@@ -52,16 +54,25 @@ def isoflop(
 
 for command in (
     *(simulate, train, fit, check, forecast, plan, design, report),
-    *(backtest, threshold, significance, law),
+    *(backtest, threshold, significance, law, bring),
 ):
-    app.command()(command)
-app.command("import")(bring)
+    name = "import" if command is bring else None
+    # The list of commands cuts a sentence at the width of the terminal, but not a short help.
+    app.command(name, short_help=(command.__doc__ or "").splitlines()[0])(command)
 
 
 def main() -> None:
     """Run the command line; turn what a user can cause into one line and exit code 2."""
+    words = sys.argv[1:]
     try:
-        app()
+        code = app(prog_name="isoflop", standalone_mode=False)
+    except typer.TyperException as error:
+        _end(f"isoflop: {usage_line(error, words)}" if words else error.format_message())
     except (ValueError, OSError, ImportError) as error:
-        sys.stderr.write(f"isoflop: {' '.join(str(error).split())}\n")
-        sys.exit(2)
+        _end(f"isoflop: {' '.join(str(error).split())}")
+    sys.exit(code)
+
+
+def _end(line: str) -> NoReturn:
+    sys.stderr.write(f"{line}\n")
+    sys.exit(2)

@@ -119,7 +119,7 @@ MISTAKES = [
         "no candidate in all; it has kinematic; choose with --train-group",
     ),
     ((*WORDS, "--grid", "g.toml"), "--grid needs --candidates GRID.toml"),
-    ((*WORDS, "--figure", "d.xyz"), "'xyz' is no figure format"),
+    ((*WORDS, "--figure", "d.xyz"), "--figure is d.xyz; its name must end in .png"),
     (("--budget", "6e16", "--spend", "3 parsec", "--group", "all"), "unknown unit 'parsec'"),
 ]
 

@@ -404,8 +404,14 @@ def test_the_command_line_forecasts_the_physics(
     chosen = ["--rejection-figure", str(figure), "--signal", "Hbb"]
     assert run("forecast", str(path), *words, *chosen) == 0
     shown = capsys.readouterr().out
-    for text in ("R of Hbb at 0.5", "R of Tbl at 0.995", "significance, ratio", "luminosity, ra"):
-        assert text in shown
+    rows = [line[:28].strip() for line in shown.splitlines()]
+    for name in (
+        *("loss [nat]", "params_opt, best N", "samples_opt, best D"),
+        *("rejection:Hbb at ε 0.5", "rejection:Tbl at ε 0.995", "efficiency:b at R 100"),
+        *("significance_ratio", "luminosity_equivalent"),
+    ):
+        assert name in rows
+    assert max(map(len, shown.splitlines()[3:11])) < 80
     assert figure.stat().st_size > 10_000
 
 
@@ -417,7 +423,7 @@ def test_a_posterior_without_fixed_rejections_still_forecasts_the_rest(
     words = ["--budget", "1e15", "--scenario", str(SCENARIOS / "hh4b.toml")]
     assert run("forecast", str(path), *words) == 0
     shown = capsys.readouterr()
-    assert "R of Hbb at 0.5" in shown.out
+    assert "rejection:Hbb at ε 0.5" in shown.out
     assert "Without significance: the posterior has no link from the loss to the eff" in shown.err
 
 
@@ -425,10 +431,14 @@ def test_a_posterior_without_fixed_rejections_still_forecasts_the_rest(
     ("words", "fault"),
     [
         (["--q", "1.05"], "give --r1, reducible over irreducible background, or --scenario"),
-        (["--q", "-1", "--r1", "1"], "q is -1; it must be positive"),
+        (["--q", "-1", "--r1", "1"], "q is -1; it must be positive and finite, as 1.05"),
+        (["--q", "inf", "--r1", "1"], "q is inf; it must be positive and finite, as 1.05"),
         (["--q", "1", "--r1", "0"], "r1 = '0' is 0; it must be positive and finite"),
         (["--q", "1", "--r1", "1", "-k", "0"], "the number of tagged objects is 0"),
-        (["--q", "2", "--scenario", str(SCENARIOS / "hh4b.toml")], "at most 1.2987, where the eff"),
+        (
+            ["--q", "2", "--scenario", str(SCENARIOS / "hh4b.toml")],
+            "at most 1.3: the reference kee",
+        ),
     ],
 )
 def test_a_comparison_that_makes_no_sense_is_refused(
@@ -444,6 +454,19 @@ def test_five_per_cent_of_efficiency_in_one_line(capsys: pytest.CaptureFixture[s
     assert found["significance_ratio"]["median"] == pytest.approx(1.155, abs=5e-4)
     assert found["luminosity_equivalent"]["median"] == pytest.approx(1.33, abs=5e-3)
     assert found["tagged_objects"] == 4
+
+
+def test_an_exact_comparison_is_two_numbers(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("significance", "--q", "1.05", "--r1", "1") == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
+    assert lines == [["significance_ratio", "1.155"], ["luminosity_equivalent", "1.334"]]
+
+
+def test_an_uncertain_comparison_is_a_table(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("significance", "--q", "1.05", "--scenario", str(SCENARIOS / "hh4b.toml")) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
+    assert lines[0] == ["median", "68", "%", "95", "%"]
+    assert lines[1][:2] == ["significance_ratio", "1.155"] and lines[1].count("–") == 2
 
 
 def test_an_uncertain_r1_has_an_interval(capsys: pytest.CaptureFixture[str]) -> None:

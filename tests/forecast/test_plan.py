@@ -192,6 +192,18 @@ def test_penalty_of_overfitting_holds_passes_down() -> None:
     assert few < many
 
 
+def test_a_loss_that_may_be_anything_is_not_as_good(posterior: xr.DataTree) -> None:
+    """A network too large to be paid for sees one jet; its loss is unknown and vast."""
+    law = posterior["posterior"].to_dataset()
+    penalty = np.random.default_rng(0).normal(-10.0, 6.0, law["log_P"].shape)
+    tree = posterior.copy()
+    tree["posterior"] = law.assign(log_P=(law["log_P"].dims, penalty))
+    served = make_plans(option(tree, priced(jet=1e9, served=1e12)), 1e17)
+    low, high = served.ranges.unique_samples[:, 0]
+    (unique,) = served.runs.unique_samples
+    assert 0.1 * unique < low <= unique <= high < 10.0 * unique
+
+
 def test_all_plans_within_the_ranges_are_as_good(posterior: xr.DataTree) -> None:
     own = option(posterior, priced(jet=1e9))
     plans = make_plans(own, 1e17, tolerance=0.002)
@@ -390,7 +402,9 @@ def test_a_dear_good_option_overtakes_a_cheap_poor_one_where_their_losses_meet()
     exact = np.exp(np.interp(0.0, -gap, np.log(budgets)))
     assert found.crossing is not None
     np.testing.assert_allclose(found.crossing, exact, rtol=0.02)
-    assert f"from {exact:.3g}"[:8] in found.sentence and "good dear is ahead" in found.sentence
+    assert found.sentence.startswith("poor cheap is better than good dear in loss with probabilit")
+    assert f"from {exact:.2e}"[:8] in found.sentence
+    assert found.sentence.endswith(" USD) good dear is ahead, below it poor cheap")
 
 
 def test_options_that_do_not_cross_are_said_not_to(posterior: xr.DataTree) -> None:
@@ -398,7 +412,7 @@ def test_options_that_do_not_cross_are_said_not_to(posterior: xr.DataTree) -> No
     curves = [curve(posterior, name, priced(), budgets) for name in ("all", "kinematic")]
     (found,) = compare(curves, place=2)
     assert found.probability == 1.0 and found.crossing is None
-    assert "they do not cross between 1e+15 and 1e+18" in found.sentence
+    assert "they do not cross between 1.00e15 and 1.00e18 USD" in found.sentence
 
 
 def test_plans_of_one_group_share_their_luck(posterior: xr.DataTree) -> None:

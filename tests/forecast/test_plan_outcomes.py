@@ -110,4 +110,4 @@ def test_options_are_compared_in_the_outcome_asked_for(posterior: xr.DataTree) -
     advice = advise(options, target=Target("rejection:Hbb", 500.0, 0.8))
     assert advice.quantity == "rejection:Hbb"
     assert advice.comparisons[0].probability == 1.0
-    assert "all is better in rejection:Hbb with probability 1.00" in advice.comparisons[0].sentence
+    assert "all is better than kinematic in rejection:Hbb wi" in advice.comparisons[0].sentence

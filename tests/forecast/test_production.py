@@ -88,7 +88,9 @@ def test_requests_are_written_in_the_format_of_their_name(plans: Plans, tmp_path
     assert len(lines) == len(rows) + 2
     write_rows(jobs, tmp_path / "j.json", thing="jobs")
     assert json.loads((tmp_path / "j.json").read_text())["jobs"][0]["params"] == jobs[0].params
-    with pytest.raises(ValueError, match=r"'.md' is no table format; use .csv or .json"):
+    with pytest.raises(
+        ValueError, match=r"cannot write .*j\.md; its name must end in \.csv or \.js"
+    ):
         write_rows(jobs, tmp_path / "j.md", thing="jobs")
 
 

@@ -38,6 +38,17 @@ def test_too_few_draws_are_refused(posterior: xr.DataTree) -> None:
     assert any("below 400; increase --draws" in reason for reason in verdict.reasons)
 
 
+def test_one_chain_cannot_be_seen_to_converge(posterior: xr.DataTree) -> None:
+    one = {
+        name: xr.DataTree(node.to_dataset().isel(chain=[0]))
+        if "chain" in node.dims
+        else xr.DataTree(node.to_dataset())
+        for name, node in posterior.children.items()
+    }
+    reasons = diagnose(xr.DataTree(children=one)).verdict.reasons
+    assert "one chain has no R-hat, so it cannot be seen to converge; give --chains 2" in reasons
+
+
 def test_a_posterior_that_is_its_prior_is_prior_driven(posterior: xr.DataTree) -> None:
     prior = posterior["prior"].to_dataset()
     draws = posterior["posterior"].to_dataset().copy(deep=True)

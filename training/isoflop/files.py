@@ -1,12 +1,20 @@
-"""Write a file whole or not at all: a temporary name beside the target, then a rename."""
+"""Write a file whole or not at all: a temporary name beside the target, then a rename.
+
+What can be said of a name before anything is computed for it, its suffix and whether it can be
+written, is said here too.
+"""
 
 import errno
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+FIGURES = (".png", ".pdf", ".svg")
+"""Suffixes of the figures that are drawn."""
+TABLES, MANIFESTS = (".csv", ".json", ".md"), (".csv", ".json")
+"""Suffixes of the tables that a plan writes: for a person to read too, or for a program."""
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -46,18 +54,39 @@ def naming_full_disk(path: str | Path) -> Iterator[None]:
         ) from error
 
 
-def check_writable(path: str | Path) -> None:
-    """Raise `OSError` if a file cannot be written at `path`; make its folder if that is missing."""
+def require_suffix(path: str | Path, suffixes: Sequence[str], *, thing: str = "") -> str:
+    """The suffix of a file's name in lower case; `ValueError` lists those that it may have."""
+    suffix = Path(path).suffix.lower()
+    if suffix not in suffixes:
+        allowed = " or ".join(filter(None, (", ".join(suffixes[:-1]), suffixes[-1])))
+        name = f"{thing} is {path}" if thing else f"cannot write {path}"
+        raise ValueError(f"{name}; its name must end in {allowed}")
+    return suffix
+
+
+def require_writable(path: str | Path) -> None:
+    """Raise `OSError` if a file could not be written at `path`; make nothing."""
     target = Path(path)
     if target.is_dir():
         raise IsADirectoryError(f"cannot write {target}: it is a folder; name a file in it")
+    folder = next(one for one in target.absolute().parents if one.exists())
+    if not folder.is_dir():
+        raise NotADirectoryError(
+            f"cannot write {target}: {folder} is no folder; choose a folder you can write to"
+        )
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(
+            f"cannot write {target}: no permission in {folder}; choose another folder"
+        )
+
+
+def check_writable(path: str | Path) -> None:
+    """Raise `OSError` if a file cannot be written at `path`; make its folder if that is missing."""
+    target = Path(path)
+    require_writable(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OSError(
             f"cannot write {target}: {error.strerror}; choose a folder you can write to"
         ) from error
-    if not os.access(target.parent, os.W_OK):
-        raise PermissionError(
-            f"cannot write {target}: no permission in {target.parent}; choose another folder"
-        )

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from isoflop.commands.options import Json, Quiet, renames, write_text
+from isoflop.commands.options import Json, Quiet, renames, write_text, written
 from isoflop.terminal import note
 
 
@@ -14,7 +14,9 @@ def bring(
     source: Annotated[
         Path, typer.Argument(metavar="SOURCE", help="W&B export (.csv) or folder of logs.")
     ],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Records to write (.csv).")],
+    out: Annotated[
+        Path, written("-o", "--out", suffixes=(".csv",), help="Records to write (.csv).")
+    ],
     params: Annotated[str, typer.Option(metavar="COLUMN", help="N.")],
     samples: Annotated[
         str, typer.Option(metavar="COLUMN", help="D; steps taken, with --batch-size.")
@@ -35,7 +37,7 @@ def bring(
     json_out: Json = "",
     quiet: Quiet = False,
 ) -> None:
-    """Make run records from a W&B export, Lightning CSV logs or TensorBoard event files.
+    """Make run records from W&B, Lightning or TensorBoard logs.
 
     Every column is named by you; what is not there is said, with what is.
 
@@ -46,8 +48,6 @@ def bring(
     from isoflop.training.importers.logs import Columns
     from isoflop.training.importers.sources import import_runs
 
-    if out.suffix != ".csv":
-        raise ValueError(f"-o is {out}; records are written as .csv")
     check_writable(out)
     columns = Columns(
         params=params,

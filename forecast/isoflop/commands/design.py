@@ -11,8 +11,8 @@ from isoflop.commands.options import (
     Json,
     PosteriorPath,
     Quiet,
-    require_figure_name,
     write_text,
+    written,
 )
 from isoflop.terminal import note
 
@@ -54,16 +54,17 @@ def design(
     ] = None,
     json_out: Json = "",
     csv_out: Annotated[
-        str, typer.Option("--csv", metavar="FILE", help="Job manifest, a row a run.")
+        str, written("--csv", suffixes=(".csv",), help="Job manifest, a row a run (.csv).")
     ] = "",
     grid_out: Annotated[
-        str,
-        typer.Option("--grid", metavar="FILE", help="Grid for `isoflop train` (.toml)."),
+        str, written("--grid", suffixes=(".toml",), help="Grid for `isoflop train` (.toml).")
     ] = "",
     figure: Figure = "",
     quiet: Quiet = False,
 ) -> None:
-    """Choose the runs that sharpen a forecast most for their compute (linearised).
+    """Choose the runs to train next to sharpen a forecast.
+
+    They are those that reduce its variance most for their compute (linearised).
 
     Example: isoflop design posterior.nc --spend 1e14 --budget 1e15 --group full-40
     """
@@ -71,8 +72,6 @@ def design(
 
     sustained = parse_speed(speed) if speed else None
     flops, allowed = (parse_budget(text, flops_per_second=sustained) for text in (budget, spend))
-    if figure:
-        require_figure_name(figure)
     if grid_out and (candidates is None or candidates.suffix != ".toml"):
         raise ValueError("--grid needs --candidates GRID.toml, whose settings the runs take")
     from isoflop.forecast import design as plan

@@ -12,11 +12,11 @@ from isoflop.commands.law_text import print_law
 from isoflop.commands.options import (
     Figure,
     Json,
+    PosteriorOut,
     PosteriorPath,
     Quiet,
     Strict,
-    renames,
-    require_figure_name,
+    read_runs,
     stop_if_untrusted,
     write_text,
 )
@@ -43,7 +43,7 @@ Ceiling = Annotated[
 
 def fit(
     runs: Annotated[Path, typer.Argument(metavar="RUNS", help="Records: CSV, Parquet or folder.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Posterior file (.nc).")],
+    out: PosteriorOut,
     law: LawName = "coupled",
     engine: Annotated[
         str, typer.Option(help="nuts, or the bootstrap of approach3, approach3-coupled, varpro.")
@@ -54,9 +54,9 @@ def fit(
     loss_below: LossBelow = float("inf"),
     rename: Renames = None,
     chains: Annotated[int, typer.Option(min=1, help="Markov chains.")] = 4,
-    draws: Annotated[int, typer.Option(min=1, help="Draws a chain.")] = 1000,
-    warmup: Annotated[int, typer.Option(min=1, help="Adaptation steps a chain.")] = 300,
-    seed: Annotated[int, typer.Option(help="Seed of the sampler.")] = 0,
+    draws: Annotated[int, typer.Option(help="Draws a chain, at least 50.")] = 1000,
+    warmup: Annotated[int, typer.Option(help="Adaptation steps a chain, at least 50.")] = 300,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the sampler.")] = 0,
     link: Annotated[
         bool, typer.Option(help="Fit the working points beside the records too, if there are any.")
     ] = True,
@@ -65,18 +65,18 @@ def fit(
     json_out: Json = "",
     quiet: Quiet = False,
 ) -> None:
-    """Fit the hierarchical scaling law to run records, and what a loss means for the physics.
+    """Fit the scaling law to run records.
+
+    Where working points lie beside the records, what a loss means for the physics is fitted too.
 
     Example: isoflop fit runs/ -o posterior.nc --hold-out 0.1
     """
     from isoflop.files import check_writable
     from isoflop.inference.posterior import save
-    from isoflop.training.records import find_working_points, read_records, records_hash
+    from isoflop.training.records import find_working_points, records_hash
 
     check_writable(out)
-    if figure:
-        require_figure_name(figure)
-    records = read_records(runs, rename=renames(rename or []))
+    records = read_runs(runs, rename)
     from isoflop.inference.fit import fit as sample
 
     with progress_bar("sampling", visible=not quiet) as tick:
@@ -110,7 +110,9 @@ def check(
     json_out: Json = "",
     quiet: Quiet = False,
 ) -> None:
-    """Show parameters, diagnostics and verdict; compare with the runs that were kept apart.
+    """Show a fit's parameters, diagnostics and verdict.
+
+    Runs that were kept apart are compared with their forecast.
 
     Example: isoflop check posterior.nc --figure check.png
     """
@@ -141,22 +143,18 @@ def backtest(
     ceiling: Ceiling = None,
     loss_below: LossBelow = float("inf"),
     rename: Renames = None,
-    seed: Annotated[int, typer.Option(help="Seed of the samplers.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the samplers.")] = 0,
     figure: Figure = "",
     json_out: Json = "",
     quiet: Quiet = False,
 ) -> None:
-    """Hide the most expensive runs, forecast them from the rest, and score the forecast.
+    """Hide the dearest runs, forecast them, score the forecast.
 
     Example: isoflop backtest runs.csv --holdout 10 --methods isoflop,approach3
     """
     import pandas as pd
 
-    from isoflop.training.records import read_records
-
-    if figure:
-        require_figure_name(figure)
-    records = read_records(runs, rename=renames(rename or []))
+    records = read_runs(runs, rename)
     if physics:
         _backtest_physics(
             runs, records[~(records["loss"] >= loss_below)], holdout, law, seed, json_out, quiet

@@ -1,5 +1,6 @@
 """What `isoflop fit` and `isoflop check` print of the law: its parameters and their verdict."""
 
+from math import isnan
 from typing import TYPE_CHECKING, Any
 
 from isoflop.terminal import number, show, span
@@ -28,10 +29,8 @@ def print_law(posterior: "xr.DataTree", diagnosis: "Diagnosis") -> None:
         show("* decided by the prior: no run informs it.")
     if posterior.attrs.get("engine") == "nuts":
         rhat, ess = diagnosis.table["rhat"].max(), diagnosis.table["ess_bulk"].min()
-        show(
-            f"R-hat at most {rhat:.3f}, effective draws at least {ess:.0f}, "
-            f"{diagnosis.divergent} divergent."
-        )
+        worst = "unknown for one chain" if isnan(rhat) else f"at most {rhat:.3f}"
+        show(f"R-hat {worst}, effective draws at least {ess:.0f}, {diagnosis.divergent} divergent.")
     if diagnosis.influential:
         show(f"Runs that decide the fit by themselves: {', '.join(diagnosis.influential)}.")
     _print_repetition(posterior, groups, diagnosis.prior_driven)
@@ -44,8 +43,8 @@ def _parameters(diagnosis: "Diagnosis", groups: list[str], names: list[str]) -> 
 
     from isoflop.inference.posterior import LAW_VARIABLES
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("group", overflow="fold", min_width=10)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("group", overflow="fold", min_width=8)
     for name in names:
         table.add_column(LAW_VARIABLES[name].symbol, no_wrap=True, justify="right")
     rows: dict[Any, dict[Any, Any]] = diagnosis.table.to_dict("index")
@@ -56,7 +55,7 @@ def _parameters(diagnosis: "Diagnosis", groups: list[str], names: list[str]) -> 
                 cells.append("–")
                 continue
             row, mark = rows[key], "*" if key in diagnosis.prior_driven else ""
-            cells.append(f"{row['median']:.3g}{mark}\n{row['q16']:.3g} – {row['q84']:.3g}")
+            cells.append(f"{number(row['median'])}{mark}\n{span(row['q16'], row['q84'])}")
         table.add_row(group, *cells)
     return table
 

@@ -4,28 +4,46 @@ import sys
 from dataclasses import fields
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from isoflop.files import FIGURES, require_suffix, require_writable
+from isoflop.terminal import note
+
 if TYPE_CHECKING:
+    import pandas as pd
     import xarray as xr
 
 UNTRUSTED = 3
 """Exit code of a failed verdict under --strict."""
 
+STDOUT = "-"
+"""Name of the file that is the standard output."""
+
+
+def written(*names: str, suffixes: tuple[str, ...], help: str, metavar: str = "FILE") -> Any:
+    """An option that names a file to write, refused before any work if it cannot be one."""
+
+    def check(param: typer.CallbackParam, value: Path | str | None) -> Path | str | None:
+        if value and not (str(value) == STDOUT and ".json" in suffixes):
+            require_writable(value)
+            require_suffix(value, suffixes, thing=min(param.opts, key=len))
+        return value
+
+    return typer.Option(*names, metavar=metavar, help=help, callback=check)
+
+
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no tables.")]
-Json = Annotated[str, typer.Option("--json", metavar="FILE", help="Write JSON; - is stdout.")]
-Figure = Annotated[str, typer.Option("--figure", metavar="FILE", help="Draw (.png, .pdf, .svg).")]
+Json = Annotated[
+    str, written("--json", suffixes=(".json",), help="Write JSON (.json); - is stdout.")
+]
+Figure = Annotated[str, written("--figure", suffixes=FIGURES, help="Draw (.png, .pdf, .svg).")]
+PosteriorOut = Annotated[
+    Path, written("-o", "--out", suffixes=(".nc",), help="Posterior file (.nc).")
+]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit 3 if the verdict is bad.")]
 PosteriorPath = Annotated[Path, typer.Argument(metavar="POSTERIOR", help="File of `isoflop fit`.")]
-
-
-def require_figure_name(path: str) -> None:
-    """Refuse a figure that could not be drawn before anything is computed for it."""
-    from isoflop.forecast.figures import require_figure_format
-
-    require_figure_format(path)
 
 
 def stop_if_untrusted(posterior: "xr.DataTree", decades: float, strict: bool) -> None:
@@ -40,13 +58,24 @@ def stop_if_untrusted(posterior: "xr.DataTree", decades: float, strict: bool) ->
 
 def write_text(text: str, out: str) -> None:
     """Write text to a file, or to stdout for `-`; nothing for an empty name."""
-    if out == "-":
+    if out == STDOUT:
         sys.stdout.write(text)
     elif out:
         from isoflop.files import writing
 
         with writing(out) as temporary:
             temporary.write_text(text, encoding="utf-8")
+
+
+def read_runs(path: Path, rename: list[str] | None = None) -> "pd.DataFrame":
+    """Run records, with a note on stderr for each column that seems misspelt."""
+    from isoflop.training.records import read_records, unused_columns
+
+    names = renames(rename or [])
+    records = read_records(path, rename=names)
+    for line in unused_columns(path, rename=names):
+        note(line)
+    return records
 
 
 def renames(pairs: list[str]) -> dict[str, str]:

@@ -12,11 +12,12 @@ from isoflop.commands.options import (
     PosteriorPath,
     Quiet,
     Strict,
-    require_figure_name,
     stop_if_untrusted,
     write_text,
+    written,
 )
 from isoflop.commands.outlook_text import print_forecast
+from isoflop.files import FIGURES
 from isoflop.terminal import note
 
 if TYPE_CHECKING:
@@ -42,14 +43,15 @@ def forecast(
         str | None, typer.Option(help="What one GPU sustains, as '4e14' or '400 TFLOP/s'.")
     ] = None,
     group: Annotated[list[str] | None, typer.Option(help="Only these groups.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the run-to-run scatter.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the run-to-run scatter.")] = 0,
     json_out: Json = "",
-    csv_out: Annotated[str, typer.Option("--csv", metavar="FILE", help="Write CSV.")] = "",
+    csv_out: Annotated[str, written("--csv", suffixes=(".csv",), help="Write CSV (.csv).")] = "",
     scenario: Annotated[
         Path | None, typer.Option(help="Analysis that the tagger serves, as scenarios/hh4b.toml.")
     ] = None,
     rejection_figure: Annotated[
-        str, typer.Option(metavar="FILE", help="Draw the rejection of each signal.")
+        str,
+        written("--rejection-figure", suffixes=FIGURES, help="Draw each signal's rejection."),
     ] = "",
     signal: Annotated[
         list[str] | None, typer.Option(help="Only these signals in --rejection-figure.")
@@ -58,7 +60,9 @@ def forecast(
     figure: Figure = "",
     quiet: Quiet = False,
 ) -> None:
-    """Forecast the loss, its worth and the compute-optimal plan at budgets nobody has spent.
+    """Forecast what a budget that nobody has spent would buy.
+
+    The loss, what it is worth, and the compute-optimal network and data, with intervals.
 
     Example: isoflop forecast posterior.nc --budget 1e15 --json -
     """
@@ -77,8 +81,6 @@ def forecast(
     from isoflop.forecast.significance import read_scenario
     from isoflop.inference.posterior import load
 
-    for name in filter(None, (figure, rejection_figure)):
-        require_figure_name(name)
     analysis = read_scenario(scenario) if scenario else None
     posterior = load(path)
     if params is not None and unique is not None:
@@ -106,7 +108,7 @@ def forecast(
     if csv_out:
         table.write_csv(rows, csv_out)
     if not quiet and json_out != "-":
-        print_forecast(posterior, table.to_intervals(rows))
+        print_forecast(posterior, table.to_intervals(rows), analysis)
     if figure:
         _draw_forecast(posterior, [row.budget_flops for row in rows], group, figure)
     if rejection_figure:

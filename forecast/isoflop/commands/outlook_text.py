@@ -3,30 +3,24 @@
 import math
 from typing import TYPE_CHECKING, Any
 
-from isoflop.terminal import number, show, span
+from isoflop.terminal import interval_head, interval_row, number, show
 
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
-NAMES = {
-    "loss": "loss of a run [nat]",
-    "params_opt": "best N",
-    "samples_opt": "best D [sample]",
-    "epochs_opt": "best epochs",
-    "efficiency:b": "efficiency of a b jet",
-    "significance_ratio": "significance, ratio",
-    "luminosity_equivalent": "luminosity, ratio",
-}
-"""Quantities as a person reads them; rejections carry their working point."""
+    from isoflop.forecast.scenario import Scenario
 
 
-def print_forecast(posterior: "xr.DataTree", intervals: "pd.DataFrame") -> None:
+def print_forecast(
+    posterior: "xr.DataTree", intervals: "pd.DataFrame", scenario: "Scenario | None" = None
+) -> None:
     """The forecast as a person reads it, and what of it the prior decides."""
+    from isoflop.forecast.names import label
     from isoflop.forecast.predict import group_draws
     from isoflop.inference.diagnostics import prior_driven
 
-    names = NAMES | _rejection_names(posterior)
+    names = {name: label(name, posterior, scenario) for name in set(intervals["quantity"])}
     published = posterior.attrs.get("engine") == "published"
     for _, rows in intervals.groupby(["group", "budget_flops"], sort=False):
         group = str(rows["group"].iloc[0])
@@ -58,19 +52,9 @@ def _print_budget(
         f"with N = {number(plan['params'])}, {number(plan['unique_samples'])} distinct "
         f"samples, {number(plan['epochs'])} epoch(s)"
     )
-    show(f"  {'':<22}{'median':>10}{'68 %':>22}{'95 %':>22}")
+    show(interval_head())
     for row in rows.to_dict("records"):
-        ranges = [span(row["low_68"], row["high_68"]), span(row["low_95"], row["high_95"])]
-        name = names[row["quantity"]]
-        show(f"  {name:<22}{number(row['median']):>10}{ranges[0]:>22}{ranges[1]:>22}")
-
-
-def _rejection_names(posterior: "xr.DataTree") -> dict[str, str]:
-    """Rejections as a person reads them, with the signal efficiency they are quoted at."""
-    from isoflop.forecast.rejection import fixed_values
-
-    fixed = fixed_values(posterior, "rejection")
-    return {f"rejection:{name}": f"R of {name} at {at:.3g}" for name, at in fixed.items()}
+        show(interval_row(names[row["quantity"]], row))
 
 
 def _print_reach(posterior: "xr.DataTree", group: str, rows: "pd.DataFrame") -> None:
@@ -81,6 +65,6 @@ def _print_reach(posterior: "xr.DataTree", group: str, rows: "pd.DataFrame") -> 
     loss = float(rows.loc[rows["quantity"] == "loss", "median"].iloc[0])
     if seen is not None and loss < seen:
         show(
-            "  R is the background rejection of a new run at that signal efficiency; it is carried "
+            "  rejection: of the background by a new run at signal efficiency ε; carried "
             f"{seen - loss:.2g} nat below the lowest loss that was counted at, {seen:.3g} nat."
         )

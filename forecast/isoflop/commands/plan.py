@@ -11,10 +11,12 @@ from isoflop.commands.options import (
     PosteriorPath,
     Quiet,
     Strict,
-    require_figure_name,
+    read_runs,
     stop_if_untrusted,
     write_text,
+    written,
 )
+from isoflop.files import MANIFESTS, TABLES
 from isoflop.terminal import note, show
 
 if TYPE_CHECKING:
@@ -62,35 +64,32 @@ def plan(
         bool, typer.Option("--far", help="Allow budgets and caps out of reach of the runs.")
     ] = False,
     production: Annotated[
-        str, typer.Option(metavar="FILE", help="Write the jets to produce (.csv, .json, .md).")
+        str,
+        written(
+            "--production", suffixes=TABLES, help="Write the jets to produce (.csv, .json, .md)."
+        ),
     ] = "",
     jobs: Annotated[
-        str, typer.Option(metavar="FILE", help="Write the trainings to run (.csv, .json).")
+        str, written("--jobs", suffixes=MANIFESTS, help="Write the trainings to run (.csv, .json).")
     ] = "",
     seeds: Annotated[int, typer.Option(min=1, help="Trainings a plan in --jobs.")] = 1,
-    seed: Annotated[int, typer.Option(help="Seed of all that is drawn.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of all that is drawn.")] = 0,
     figure: Figure = "",
     json_out: Json = "",
     strict: Strict = False,
     quiet: Quiet = False,
 ) -> None:
-    """Find the best plan for a budget, or the cheapest that reaches a target.
+    """Say how to spend a budget best, or what a target costs.
 
     Example: isoflop plan posterior.nc --costs costs/delphes.toml --budget "100 USD"
     """
     from isoflop.forecast.advice import advise
     from isoflop.forecast.advice_json import to_json
     from isoflop.forecast.outcomes import missing_link
-    from isoflop.forecast.production import MANIFESTS, TABLES, require_table_format
     from isoflop.forecast.target import parse_target
 
     if not (budget or target):
         raise ValueError("give --budget, --target, or both")
-    if figure:
-        require_figure_name(figure)
-    for out, formats in ((production, TABLES), (jobs, MANIFESTS)):
-        if out:
-            require_table_format(out, formats)
     wanted = parse_target(target, probability=probability) if target else None
     limits = _constraints(max_jets, max_passes, days, gpus, latency)
     models = _cost_models(costs or [], measured)
@@ -140,9 +139,7 @@ def _cost_models(paths: list[Path], measured: Path | None) -> dict[str, "Costs"]
     models = {one.stem: read_costs(one) for one in paths} or {"": training_alone()}
     if measured is None:
         return models
-    from isoflop.training.records import read_records
-
-    records = read_records(measured)
+    records = read_runs(measured)
     return {
         name: with_measured_speed(one, records, source=str(measured))
         for name, one in models.items()

@@ -5,14 +5,10 @@ from collections.abc import Iterator
 from isoflop.forecast.account import changes, equivalents, outcomes, resources, shares, summary
 from isoflop.forecast.advice import Advice, Answer
 from isoflop.forecast.cost import PARTS
+from isoflop.forecast.marginal import JETS, PASS
+from isoflop.forecast.names import label
 from isoflop.forecast.plan import Plans
-
-WORDS = {
-    "loss": "loss of a run [nat]",
-    "efficiency:b": "b-efficiency",
-    "significance_ratio": "significance ratio",
-    "luminosity_equivalent": "luminosity equivalent",
-}
+from isoflop.terminal import interval_head, interval_row, number, span
 
 
 def advice_lines(advice: Advice) -> Iterator[str]:
@@ -29,14 +25,6 @@ def advice_lines(advice: Advice) -> Iterator[str]:
         yield "  Options of one group have one law: their jets are taken to teach the same."
 
 
-def number(value: float) -> str:
-    """Three digits where that is plain, else as 7.49e9."""
-    if value == 0 or 1e-3 <= abs(value) < 1e5:
-        return f"{float(f'{value:.3g}'):g}"
-    digits, exponent = f"{value:.2e}".split("e")
-    return f"{digits}e{int(exponent)}"
-
-
 def _option_lines(answer: Answer, quantity: str) -> Iterator[str]:
     option, plans = answer.option, answer.plans
     if plans is None:
@@ -45,7 +33,8 @@ def _option_lines(answer: Answer, quantity: str) -> Iterator[str]:
         return
     money, unit = float(plans.budget[0]), option.costs.currency
     same = [f"{number(v)} {u}" for u, v in equivalents(option, money).items() if u != unit]
-    yield f"{option.name} for {number(money)} {unit} ({option.costs.name})"
+    speed = option.costs.measured and f"; speed of the runs in {option.costs.measured}"
+    yield f"{option.name} for {number(money)} {unit} ({option.costs.name}{speed})"
     if same:
         yield f"  worth {', '.join(same)} at the medians of the cost file"
     yield from _plan_lines(plans)
@@ -71,10 +60,10 @@ def _plan_lines(plans: Plans) -> Iterator[str]:
         ("passes", epochs, near.epochs),
     )
     for name, value, ends in rows:
-        yield f"  {name:<24}{number(value):>10}   as good: {_span(*ends[:, 0])}"
+        yield f"  {name:<24}{number(value):>10}   as good: {span(*ends[:, 0])}"
     if epochs > plans.option.most_passes > 0.0:
         yield (
-            f"  no run made more than {number(plans.option.most_passes)} passes: "
+            f"  no run made more than {number(plans.option.most_passes)} pass(es): "
             "what more are worth is the law's word"
         )
     for reason in plans.bounds():
@@ -98,28 +87,30 @@ def _cost_lines(plans: Plans) -> Iterator[str]:
     yield f"  cost: {share} (training as good from {near[0]:.0%} to {near[1]:.0%})"
     drawn = plans.cost_draws
     total, within = summary(drawn.total), float((drawn.total <= plans.budget).mean())
+    planned, unit = float(plans.parts.total[0]), plans.option.costs.currency
+    if total["low_95"] == total["high_95"]:
+        yield f"  costs {number(planned)} {unit}; no number of the cost file is uncertain"
+        return
     widths = {name: summary(getattr(drawn, name)) for name in PARTS}
     widest = max(PARTS, key=lambda name: widths[name]["high_68"] - widths[name]["low_68"])
-    planned, unit = float(plans.parts.total[0]), plans.option.costs.currency
     yield (
-        f"  planned at {number(planned)} {unit} by the medians, "
-        f"within the budget with probability {within:.2f}"
+        f"  costs {number(planned)} {unit} at the medians of the cost file; the true cost is "
+        f"uncertain, and the plan is scaled so that it stays within {number(plans.budget[0])} "
+        f"{unit} with probability {within:.2f}"
     )
     if planned < 0.9 * plans.spent[0]:
         yield "  the rest of the budget buys nothing under these bounds"
     yield (
-        f"  true cost 68 % {_span(total['low_68'], total['high_68'])}, "
-        f"95 % {_span(total['low_95'], total['high_95'])}; least known: {widest}"
+        f"  true cost 68 % {span(total['low_68'], total['high_68'])} {unit}, 95 % "
+        f"{span(total['low_95'], total['high_95'])} {unit}; least known is that of {widest}"
     )
 
 
 def _outcome_lines(plans: Plans) -> Iterator[str]:
-    yield f"  {'':<24}{'median':>10}{'68 %':>20}{'95 %':>20}"
-    for name, drawn in outcomes(plans.option, plans.loss).items():
-        row = summary(drawn)
-        spans = _span(row["low_68"], row["high_68"]), _span(row["low_95"], row["high_95"])
-        head = f"  {WORDS.get(name, name):<24}{number(row['median']):>10}"
-        yield f"{head}{spans[0]:>20}{spans[1]:>20}"
+    option = plans.option
+    yield interval_head()
+    for name, drawn in outcomes(option, plans.loss).items():
+        yield interval_row(label(name, option.posterior, option.scenario), summary(drawn))
     regret = summary(plans.regret) | {"mean": float(plans.regret.mean())}
     yield (
         f"  knowing the law would save {number(regret['mean'])} nat on average, "
@@ -131,17 +122,16 @@ def _marginal_lines(answer: Answer, quantity: str) -> Iterator[str]:
     plans = answer.plans
     if plans is None:
         return
-    unit = plans.option.costs.currency
-    name = plans.option.quantity(quantity)
-    yield f"  one more changes the {quantity} by{f' [{name.unit}]' if name.unit else ''}, 95 %:"
+    option, unit = plans.option, plans.option.costs.currency
+    shown = label(quantity, option.posterior, option.scenario)
+    yield f"  what more would change in {shown}, median and 95 %:"
     for one in answer.marginals:
         row = summary(changes(plans, one)[quantity])
-        large = "" if one.factor[0] < 1.5 else f"; {number(one.factor[0])} times the plan's"
+        count, thing = one.more.split(" ")
+        whole = {JETS: "jets", PASS: "passes"}.get(one.more, "training")
+        large = "" if one.factor[0] < 1.5 else f", {number(one.factor[0])} times the plan's {whole}"
         yield (
-            f"  {one.more:<12}{number(row['median']):>12}   {_span(row['low_95'], row['high_95'])} "
-            f"for {number(one.price[0])} {unit}, {one.spent_on[0]}{large}"
+            f"  {f'{count} more {thing}':<20}{number(row['median']):>9}"
+            f"  {span(row['low_95'], row['high_95']):>20}  for {number(one.price[0])} {unit} more: "
+            f"{one.spent_on[0]}{large}"
         )
-
-
-def _span(low: float, high: float) -> str:
-    return f"{number(low)} – {number(high)}"

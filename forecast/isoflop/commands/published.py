@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from isoflop.commands.options import Json, Quiet, write_text
-from isoflop.terminal import note, show
+from isoflop.commands.options import Json, PosteriorOut, Quiet, write_text
+from isoflop.terminal import interval_head, interval_row, note, number, show
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,13 +24,15 @@ NAMES = {
 
 def law(
     path: Annotated[Path, typer.Argument(metavar="LAW", help="TOML file of the law.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Posterior file (.nc).")],
+    out: PosteriorOut,
     draws: Annotated[int, typer.Option(min=100, help="Draws.")] = 4000,
-    seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the draws.")] = 0,
     json_out: Json = "",
     quiet: Quiet = False,
 ) -> None:
-    """Turn a published law into a posterior file that `forecast` reads.
+    """Turn a published law into a posterior file.
+
+    `isoflop forecast` reads it.
 
     Example: isoflop law studies/budget/gn3.toml -o gn3.nc
     """
@@ -58,13 +60,13 @@ def law(
     _print_intervals(table)
     at = published.anchor
     flops = published.flops_per_param_sample * at.params * at.samples
-    show(f"anchored at N = {at.params:.3g}, D = {at.samples:.3g}, C = {flops:.3g} FLOP")
+    sizes = [number(value) for value in (at.params, at.samples, flops)]
+    show("anchored at N = {}, D = {}, C = {} FLOP".format(*sizes))
     for line in published.assumptions:
         show(f"Assumed: {line}")
 
 
 def _print_intervals(table: "pd.DataFrame") -> None:
-    show(f"  {'':<22}{'median':>8}{'68 %':>20}{'95 %':>20}")
+    show(interval_head())
     for name, row in table.iterrows():
-        ranges = [f"{row[f'low_{p}']:.3g} – {row[f'high_{p}']:.3g}" for p in (68, 95)]
-        show(f"  {NAMES[str(name)]:<22}{row['median']:>8.3g}{ranges[0]:>20}{ranges[1]:>20}")
+        show(interval_row(NAMES[str(name)], row.to_dict()))

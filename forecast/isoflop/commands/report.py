@@ -16,13 +16,14 @@ from isoflop.commands.options import (
     Strict,
     stop_if_untrusted,
     write_text,
+    written,
 )
 from isoflop.terminal import note
 
 
 def report(
     path: PosteriorPath,
-    out: Annotated[Path, typer.Option("-o", "--out", help="The page (.html).")],
+    out: Annotated[Path, written("-o", "--out", suffixes=(".html",), help="The page (.html).")],
     budgets: Annotated[
         str, typer.Option(metavar="LO:HI", help="Range of the slider, as 1e12:1e16.")
     ] = "",
@@ -31,12 +32,14 @@ def report(
     ] = None,
     costs: Annotated[Path | None, typer.Option(help="Cost file, as costs/delphes.toml.")] = None,
     group: Annotated[list[str] | None, typer.Option(help="Only these groups.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the forecast, as there.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the forecast, as there.")] = 0,
     strict: Strict = False,
     json_out: Json = "",
     quiet: Quiet = False,
 ) -> None:
-    """Write one self-contained HTML page: verdict, forecast with a slider, law, runs.
+    """Write the whole answer as one self-contained HTML page.
+
+    Verdict, forecast with a slider for the budget, law and runs; it needs no network.
 
     Example: isoflop report posterior.nc -o report.html --budgets 1e12:1e16
     """

@@ -18,11 +18,13 @@ def simulate(
     jets_per_file: Annotated[str, typer.Option(help="Jets in one file.")] = "10k",
     only: Annotated[str, typer.Option(help="Only the files of these numbers, as 0,1,2.")] = "",
     workers: Annotated[int | None, typer.Option(help="Processes; default one a core.")] = None,
-    seed: Annotated[int, typer.Option(help="Same seed, same jets.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same jets.")] = 1,
     json_out: Json = "",
     quiet: Quiet = False,
 ) -> None:
-    """Simulate jets of the ten JetClass classes into JetClass-layout ROOT files.
+    """Simulate jets of the ten JetClass classes as ROOT files.
+
+    The files have the layout of JetClass; a call that was interrupted goes on.
 
     Example: isoflop simulate -n 100k -o jets/
     """
@@ -56,7 +58,9 @@ def train(
     json_out: Json = "",
     quiet: Quiet = False,
 ) -> None:
-    """Train every run of a grid that has no record yet; call again to resume.
+    """Train every run of a grid that has no record yet.
+
+    Call it again to resume.
 
     Example: isoflop train studies/jets/grid.toml -o runs/
     """

@@ -12,7 +12,6 @@ from isoflop.commands.options import (
     Json,
     Quiet,
     Strict,
-    require_figure_name,
     write_text,
 )
 from isoflop.commands.threshold_text import print_threshold
@@ -28,22 +27,21 @@ if TYPE_CHECKING:
 def threshold(
     runs: Annotated[Path, typer.Argument(metavar="RUNS", help="Folder of records with curves.")],
     group: Annotated[list[str] | None, typer.Option(help="Only these groups.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the sampler.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the sampler.")] = 0,
     strict: Strict = False,
     figure: Figure = "",
     json_out: Json = "",
     quiet: Quiet = False,
 ) -> None:
-    """Say from which size on runs over repeated samples overfit: N_thr as a power of U.
+    """Find the network size from which repeated samples overfit.
 
-    Every run is judged over its first 16 passes, however many it was given.
+    That is N_thr, a power of U. Every run is judged over its first 16 passes, however many it was
+    given.
 
     Example: isoflop threshold studies/jets/records --figure threshold.png
     """
     from isoflop.training.records import read_curves, read_records
 
-    if figure:
-        require_figure_name(figure)
     records, curves = read_records(runs), read_curves(runs)
     from isoflop.inference import threshold as model
 

@@ -2,13 +2,16 @@
 
 from typing import TYPE_CHECKING
 
-from isoflop.terminal import number, show, span
+from isoflop.terminal import interval_head, interval_row, number, show
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from isoflop.inference.diagnostics import Verdict
     from isoflop.inference.threshold import Threshold
+
+WIDTH = 30
+"""Columns of the names."""
 
 
 def print_threshold(found: "Threshold", table: "pd.DataFrame", verdict: "Verdict") -> None:
@@ -18,13 +21,12 @@ def print_threshold(found: "Threshold", table: "pd.DataFrame", verdict: "Verdict
     counted = ", ".join(f"{count} {label}" for label, count in found.counts.items())
     show(f"N_thr ∝ U^x, {len(found.runs)} runs over repeated samples: {counted}.")
     show(f"{RULE[0].upper()}{RULE[1:]}.")
-    show(f"\n  {'':<32}{'median':>10}{'68 %':>22}{'95 %':>22}")
+    show("\n" + interval_head(WIDTH))
     names = {"x": "x", "k": "k, logit per e-fold of N"}
     for name, row in table.iterrows():
         group = str(name).removeprefix("N_thr[").removesuffix("]")
         title = names.get(str(name), f"N_thr at U = {number(found.centre)}, {group}")
-        ranges = [span(row[f"low_{level}"], row[f"high_{level}"]) for level in (68, 95)]
-        show(f"  {title:<32}{number(row['median']):>10}{ranges[0]:>22}{ranges[1]:>22}")
+        show(interval_row(title, row.to_dict(), WIDTH))
     for group, label in found.one_sided.items():
         show(f"All labelled runs of {group} are {label}: other groups and the prior set its N_thr.")
     low, high = table[["low_95", "high_95"]].to_numpy()[0]

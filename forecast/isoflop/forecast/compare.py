@@ -9,6 +9,7 @@ import numpy as np
 from isoflop.forecast.option import Option
 from isoflop.forecast.plan import Plans
 from isoflop.forecast.predict import QUANTILES
+from isoflop.terminal import number
 
 
 @dataclass(frozen=True)
@@ -51,18 +52,25 @@ class Comparison:
     """Smallest budget of the range."""
     high: float
     """Largest budget of the range."""
+    currency: str
+    """What the budgets are in."""
 
     @property
     def sentence(self) -> str:
         """The comparison in words."""
-        ahead = self.first if self.probability >= 0.5 else self.second
-        sure = max(self.probability, 1.0 - self.probability)
-        text = f"{ahead} is better in {self.quantity} with probability {sure:.2f}"
+        pair = self.first, self.second
+        ahead, behind = pair if self.probability >= 0.5 else pair[::-1]
+        sure, unit = max(self.probability, 1.0 - self.probability), self.currency
+        text = f"{ahead} is better than {behind} in {self.quantity} with probability {sure:.2f}"
         if self.crossing is None:
-            return f"{text}; they do not cross between {self.low:.3g} and {self.high:.3g}"
+            low, high = number(self.low), number(self.high)
+            return f"{text}; they do not cross between {low} and {high} {unit}"
         words = [_money(value, self.low, self.high) for value in self.crossing[1:4]]
-        after = self.first if self.probabilities[-1] >= 0.5 else self.second
-        return f"{text}; from {words[1]} on (68 %: {words[0]} to {words[2]}) {after} is ahead"
+        after, before = pair if self.probabilities[-1] >= 0.5 else pair[::-1]
+        return (
+            f"{text}; from {words[1]} {unit} on (68 %: {words[0]} to {words[2]} {unit}) {after} is "
+            f"ahead, below it {before}"
+        )
 
 
 def compare(curves: Sequence[Curve], *, place: int) -> tuple[Comparison, ...]:
@@ -90,6 +98,7 @@ def _compare(one: Curve, two: Curve, place: int) -> Comparison:
         crossing=_crossing(ahead, chance, np.log(budgets)),
         low=float(budgets[0]),
         high=float(budgets[-1]),
+        currency=one.option.costs.currency,
     )
 
 
@@ -114,5 +123,5 @@ def _crossing(ahead: np.ndarray, chance: np.ndarray, log_budgets: np.ndarray) ->
 
 def _money(value: float, low: float, high: float) -> str:
     if value <= 0.0:
-        return f"below {low:.3g}"
-    return f"above {high:.3g}" if np.isinf(value) else f"{value:.3g}"
+        return f"below {number(low)}"
+    return f"above {number(high)}" if np.isinf(value) else number(value)

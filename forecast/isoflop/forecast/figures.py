@@ -10,12 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from isoflop.files import writing
+from isoflop.files import FIGURES, require_suffix, writing
 
 # Okabe and Ito's palette without its yellow, which is too pale for points.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
@@ -26,20 +25,10 @@ ERROR_LABEL = "error: predicted over observed loss − 1 [%]"
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:
-    """Write a figure, whole or not at all; the suffix chooses the format."""
-    require_figure_format(path)
+    """Write a figure, whole or not at all; the suffix, of `files.FIGURES`, chooses the format."""
+    require_suffix(path, FIGURES)
     with writing(path) as temporary:
         figure.savefig(temporary, dpi=150)
-
-
-def require_figure_format(path: str | Path) -> None:
-    """Raise `ValueError` if the suffix is no figure format."""
-    suffix = Path(path).suffix.removeprefix(".").lower()
-    if suffix not in FigureCanvasAgg.get_supported_filetypes():
-        raise ValueError(
-            f"cannot draw {path}: {suffix or 'no suffix'!r} is no figure format; "
-            "use .png, .pdf or .svg"
-        )
 
 
 def new_axes(figsize: tuple[float, float] = (5.8, 4.6)) -> Axes:

@@ -11,13 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from isoflop.files import writing
+from isoflop.files import MANIFESTS, TABLES, require_suffix, writing
 from isoflop.forecast.cost import price_draws, prices
 from isoflop.forecast.limits import BYTES_PER_PARAM
 from isoflop.forecast.plan import Plans
-
-TABLES = (".csv", ".json", ".md")
-MANIFESTS = (".csv", ".json")
 
 
 @dataclass(frozen=True)
@@ -103,7 +100,7 @@ def write_rows(
     rows: Sequence[ProductionRow] | Sequence[Job], path: str | Path, *, thing: str
 ) -> None:
     """Write a table as CSV, JSON or Markdown by the suffix, whole or not at all."""
-    suffix = require_table_format(path, TABLES if thing == "production" else MANIFESTS)
+    suffix = require_suffix(path, TABLES if thing == "production" else MANIFESTS)
     frame = pd.DataFrame([asdict(row) for row in rows], columns=_names(rows[0]))
     with writing(path) as temporary:
         if suffix == ".csv":
@@ -113,17 +110,6 @@ def write_rows(
             temporary.write_text(text + "\n", encoding="utf-8")
         else:
             temporary.write_text(_markdown(frame), encoding="utf-8")
-
-
-def require_table_format(path: str | Path, formats: Sequence[str]) -> str:
-    """The suffix of a table; `ValueError` if it is none of the formats."""
-    suffix = Path(path).suffix.lower()
-    if suffix not in formats:
-        raise ValueError(
-            f"cannot write {path}: {suffix or 'no suffix'!r} is no table format; "
-            f"use {' or '.join(formats)}"
-        )
-    return suffix
 
 
 def _row(plans: Plans, process: str, jets: int, files: int) -> ProductionRow:

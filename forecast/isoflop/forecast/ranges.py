@@ -10,6 +10,9 @@ from isoflop.forecast.spending import Runs, runs_at
 
 NEAR = (25, 13)
 """Grid of plans about the best that are compared with it, in log N and v."""
+MOST_NOISE = 10.0
+"""Noise of so many tolerances hides a difference, no more: where overfitting may cost anything, the
+mean over draws is as uncertain as it is bad."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +49,10 @@ def ranges_about(
             np.clip(at[1] + place, 0.0, 1.0),
         )
         worse = law_loss(option.draws, runs, every=option.searched) - best
+        allowed = tolerance * best.mean(axis=0)
         noise = 2.0 * worse.std(axis=0) / np.sqrt(len(worse))
-        good = worse.mean(axis=0) <= np.maximum(tolerance * best.mean(axis=0), noise)
+        noise = np.minimum(noise, MOST_NOISE * allowed)
+        good = worse.mean(axis=0) <= np.maximum(allowed, noise)
         good &= runs.params <= option.spending.most_params * (1.0 + 1e-9)
         for pair, value in zip(columns, _sizes(option, runs), strict=True):
             pair[0] = np.where(good, np.minimum(pair[0], value), pair[0])

@@ -23,10 +23,8 @@ from numpy.typing import ArrayLike
 
 from isoflop.forecast.scenario import Scenario as Scenario
 from isoflop.forecast.scenario import read_scenario as read_scenario
-from isoflop.forecast.uncertain import Uncertain, parse_uncertain
+from isoflop.forecast.uncertain import parse_uncertain
 
-TINY = 1e-3
-"""ε₁ where it cancels and is not known."""
 LARGEST_GAIN = 1e4
 """Luminosity equivalent at which the search stops: with an uncertain background the significance
 of the reference may never reach that of the new tagger."""
@@ -142,29 +140,39 @@ def _known(scenario: Scenario, name: str) -> float:
     return float(value)
 
 
-def comparison_scenario(r1: str, *, objects: int) -> Scenario:
-    """The scenario of two taggers of which nothing but r₁ and k is known; S/√B needs no more."""
+def compare(scenario: Scenario, q: float, *, draws: int, seed: int = 0) -> dict[str, Any]:
+    """Quantiles of the gain of a tagger whose ε is q times that of the scenario's reference."""
+    first = scenario.reference_efficiency
+    if not 0.0 < q <= 1.0 / first.median:
+        raise ValueError(
+            f"q is {q:g}; it must be positive and at most {1.0 / first.median:.3g}: the reference "
+            f"keeps {first.text} of the b jets, and more than all cannot be kept"
+        )
+    reference = first.draws(draws, seed=[seed, 0])
+    efficiency = np.minimum(q * reference, 1.0)[:, None]
+    found = gain(scenario, reference, efficiency, seed=seed)
+    r1 = None if scenario.r1 is None else scenario.r1.text
+    return _comparison(q, scenario.tagged_objects, r1, found)
+
+
+def compare_plainly(
+    q: float, r1: str, *, objects: int, draws: int, seed: int = 0
+) -> dict[str, Any]:
+    """`compare` by S/√B where nothing but r₁ and k is known: ε₁ cancels."""
+    if not (math.isfinite(q) and q > 0.0):
+        raise ValueError(f"q is {q:g}; it must be positive and finite, as 1.05")
     if objects < 1:
         raise ValueError(f"the number of tagged objects is {objects}; it must be at least 1")
     share = parse_uncertain(r1, name="r1")
-    # ε₁ cancels in S/√B: any value that leaves room for q will do.
-    return Scenario("two taggers", "", objects, Uncertain("", TINY), r1=share)
+    ratio = significance_ratio(q, share.draws(draws, seed=[seed, 1])[:, None], objects=objects)
+    return _comparison(q, objects, share.text, Gain(ratio, luminosity_equivalent(ratio)))
 
 
-def compare(scenario: Scenario, q: float, *, draws: int, seed: int = 0) -> dict[str, Any]:
-    """Quantiles of the gain of a tagger whose ε is q times that of the scenario's reference."""
-    most = 1.0 / scenario.reference_efficiency.median
-    if not 0.0 < q <= most:
-        raise ValueError(
-            f"q is {q:g}; it must be positive and at most {most:g}, where the efficiency is 1"
-        )
-    reference = scenario.reference_efficiency.draws(draws, seed=[seed, 0])
-    efficiency = np.minimum(q * reference, 1.0)[:, None]
-    found = gain(scenario, reference, efficiency, seed=seed)
+def _comparison(q: float, objects: int, r1: str | None, found: Gain) -> dict[str, Any]:
     return {
         "q": q,
-        "tagged_objects": scenario.tagged_objects,
-        "r1": None if scenario.r1 is None else scenario.r1.text,
+        "tagged_objects": objects,
+        "r1": r1,
         "significance_ratio": _interval(found.ratio[:, 0]),
         "luminosity_equivalent": _interval(found.luminosity[:, 0]),
     }

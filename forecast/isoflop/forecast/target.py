@@ -10,6 +10,7 @@ from isoflop.forecast.option import Option, fitted_runs
 from isoflop.forecast.plan import TOLERANCE, WITHIN, Plans, quick_search
 from isoflop.forecast.pricing import DECADES, cheapest_run, drawn_costs
 from isoflop.forecast.spending import Runs, runs_at, search
+from isoflop.terminal import number
 
 LADDER = 41
 """Budgets, evenly in their logarithm, among which the first that reaches the target is looked
@@ -56,11 +57,11 @@ class Cheapest:
         where = f"lies beyond its limit with probability {self.beyond:.2f}"
         if self.plans is not None:
             return (
-                f"{self.option.name}: {float(self.plans.budget[0]):.3g} {unit} reach {asked}; "
+                f"{self.option.name}: {number(self.plans.budget[0])} {unit} reach {asked}; "
                 f"the target {where}"
             )
         return (
-            f"{self.option.name}: no budget up to {self.largest_budget:.3g} {unit} reaches "
+            f"{self.option.name}: no budget up to {number(self.largest_budget)} {unit} reaches "
             f"{asked}: the target {where}, and the dearest plan reaches it with "
             f"{self.probability:.2f}"
         )

@@ -95,6 +95,8 @@ def chain_verdict(table: pd.DataFrame, divergent: int, draws: int) -> Verdict:
             f"R-hat of {rhat.idxmax()} is {rhat.max():.3f}, above {MAX_RHAT}; "
             "the chains disagree, sample longer (--warmup, --draws)"
         )
+    if rhat.isna().any():
+        reasons.append("one chain has no R-hat, so it cannot be seen to converge; give --chains 2")
     if ess.min() < MIN_ESS:
         reasons.append(
             f"effective sample size of {ess.idxmin()} is {ess.min():.0f}, below {MIN_ESS:.0f}; "

@@ -31,6 +31,9 @@ UNBOUNDED_GAIN = 1e6
 
 MAX_RUNS = 4000
 """Runs that take minutes and 2 GB at 50 groups; more inform the law no further."""
+MIN_DRAWS, MIN_WARMUP = 50, 50
+"""Draws a chain below which a 95 % interval and the diagnostics mean nothing; steps before them
+below which a chain may not move at all."""
 MAX_FINAL_EPOCHS = 100.0
 MEMORISING = 4.0
 MAX_MEMORISING_EPOCHS = 30.0
@@ -85,10 +88,11 @@ def fit(
     the runs of the fit alone.
 
     Returns a tree by the contract of `isoflop.inference.posterior`. Raises `ValueError` when the
-    runs cannot identify the law.
+    runs cannot identify the law, and for fewer draws a chain than `MIN_DRAWS`.
     """
     if engine not in ENGINES:
         raise ValueError(f"unknown engine {engine!r}; choose one of {', '.join(ENGINES)}")
+    _require_lengths(draws, warmup)
     law = baselines.LAWS.get(engine, law)
     form = law_named(law)
     usable = usable_runs(records, loss_below=min(loss_below, ceiling))
@@ -129,6 +133,20 @@ def fit(
     faults += [part.attrs["faults"] for part in parts.values() if part.attrs.get("faults")]
     result.attrs["sampler_faults"] = "\n".join(faults)
     return result
+
+
+def _require_lengths(draws: int, warmup: int) -> None:
+    """Refuse chains too short to say anything."""
+    if draws < MIN_DRAWS:
+        raise ValueError(
+            f"draws is {draws} a chain; it must be at least {MIN_DRAWS}, for fewer give neither a "
+            "95 % interval nor diagnostics (1000 is usual)"
+        )
+    if warmup < MIN_WARMUP:
+        raise ValueError(
+            f"warmup is {warmup}; it must be at least {MIN_WARMUP}, for in fewer steps a chain "
+            "does not find its step size (300 is usual)"
+        )
 
 
 def sample_law(

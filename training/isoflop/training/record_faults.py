@@ -1,6 +1,8 @@
 """What can be wrong with a table of run records, each fault in one line with its remedy."""
 
 import re
+from collections.abc import Sequence
+from difflib import get_close_matches
 
 import numpy as np
 import pandas as pd
@@ -82,3 +84,25 @@ def bits_remedy(column: str) -> str:
         f"; if {column} is a loss in bits, make a column loss of {column} times ln 2 = 0.693147 "
         "(nothing is converted silently)"
     )
+
+
+def misspelt_columns(have: Sequence[str], known: Sequence[str]) -> list[str]:
+    """A note for each column that is kept but not used, though it looks like one of the contract's.
+
+    That is one whose name is nearly that of a column which the table lacks, and `epochs`, which
+    does not say how many distinct samples there are.
+    """
+    absent = [name for name in known if name not in have]
+    notes = []
+    for column in have:
+        if column in known:
+            continue
+        near = get_close_matches(column.strip().lower(), absent, n=1, cutoff=0.8)
+        if near:
+            remedy = f"did you mean {near[0]!r}?"
+        elif column.strip().lower() == "epochs" and "unique_samples" in absent:
+            remedy = "passes are told by 'unique_samples', which is samples / epochs"
+        else:
+            continue
+        notes.append(f"column {column!r} is kept but not used; {remedy}")
+    return notes

@@ -12,6 +12,7 @@ CSV and Parquet are read alike. Of a CSV only `params`, `samples` and `loss` are
 """
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from pathlib import Path
@@ -24,7 +25,12 @@ import pyarrow.lib
 import pyarrow.parquet as pq
 
 from isoflop.files import writing
-from isoflop.training.record_faults import bits_remedy, find_faults, names_bits
+from isoflop.training.record_faults import (
+    bits_remedy,
+    find_faults,
+    misspelt_columns,
+    names_bits,
+)
 
 RUN_SCHEMA = "isoflop.run_record/1"
 WORKING_POINT_SCHEMA = "isoflop.working_point/1"
@@ -187,6 +193,16 @@ def records_file(path: str | Path) -> Path:
     return source
 
 
+def unused_columns(path: str | Path, *, rename: Mapping[str, str] | None = None) -> list[str]:
+    """A note for each column of a CSV that is not used, though a name of the contract is near."""
+    source = records_file(path)
+    if source.suffix != ".csv":
+        return []
+    given = {old: new for new, old in (rename or {}).items()}
+    have = [given.get(str(name), str(name)) for name in pd.read_csv(source, nrows=0)]
+    return misspelt_columns(have, [item.name for item in fields(RunRecord)])
+
+
 def records_hash(path: str | Path) -> str:
     """SHA-256 of the records file, as hex digits; the posterior carries it."""
     return hashlib.sha256(records_file(path).read_bytes()).hexdigest()
@@ -198,6 +214,8 @@ def complete_records(frame: pd.DataFrame, *, source: str = "the table") -> pd.Da
     if required:
         have = ", ".join(map(str, frame.columns))
         in_bits = [name for name in map(str, frame.columns) if names_bits(name)]
+        if len(frame.columns) == 1 and re.search(r"[;\t]", have):
+            raise ValueError(f"{source}: columns must be separated by commas; it has {have!r}")
         raise ValueError(
             f"{source}: missing column(s) {', '.join(required)}; the table has {have}; "
             "name the right ones with --map, for example --map params=N"

@@ -18,9 +18,9 @@ import xarray as xr
 from isoflop.forecast.cost import PARTS, cost_draws
 from isoflop.forecast.costmodel import Costs
 from isoflop.forecast.fans import run_points
-from isoflop.forecast.outcomes import EFFICIENCY, LUMINOSITY, RATIO, REJECTION
+from isoflop.forecast.names import label
 from isoflop.forecast.predict import QUANTILES, Draws, deviates, group_draws, quantiles
-from isoflop.forecast.rejection import fixed_values, lowest_loss
+from isoflop.forecast.rejection import lowest_loss
 from isoflop.forecast.report.packing import pack, pack_exactly
 from isoflop.forecast.significance import Scenario
 from isoflop.forecast.table import ForecastRow, forecast_budget
@@ -33,11 +33,6 @@ EVALUATED = ("loss", "params_opt", "samples_opt")
 MOST_DRAW_BYTES = 1_800_000
 """Text of packed draws that a page may hold; beyond it every k-th draw is kept."""
 BYTES_PER_VALUE = 16.0 / 3.0
-NAMES = {
-    EFFICIENCY: "efficiency of a b jet",
-    RATIO: "significance, over the reference's",
-    LUMINOSITY: "luminosity equivalent, over the reference's",
-}
 
 
 @dataclass(frozen=True)
@@ -146,7 +141,7 @@ def _group(
         "at_bound": [min(plan.params, plan.samples) <= 1.0 for plan in plans],
         "decades": [plan.extrapolation_decades for plan in plans],
         "too_far": ["; ".join(fault) for fault in faults],
-        "worth": _worth(posterior, stops),
+        "worth": _worth(posterior, stops, question.scenario),
         "lowest_counted_loss": lowest_loss(posterior, "rejection", law.group),
         "costs": _costs(stops),
         "currency": question.costs.currency if question.costs else "",
@@ -172,26 +167,20 @@ def _columns(law: Draws, *, stride: int, seed: int) -> dict[str, Any]:
     return {name: pack(column[::stride]) for name, column in columns.items()}
 
 
-def _worth(posterior: xr.DataTree, stops: list[Stop]) -> list[dict[str, Any]]:
+def _worth(
+    posterior: xr.DataTree, stops: list[Stop], scenario: Scenario | None
+) -> list[dict[str, Any]]:
     """What the loss is worth, a quantity with its quantiles at each stop, shape (stops, 5)."""
-    fixed = fixed_values(posterior, "rejection")
     units = {row.quantity: row.unit for row in stops[0].rows if row.quantity not in EVALUATED}
     return [
         {
             "name": name,
-            "label": _label(name, fixed),
+            "label": label(name, posterior, scenario),
             "unit": unit,
             **pack_exactly(np.array([stop.values(name) for stop in stops])),
         }
         for name, unit in units.items()
     ]
-
-
-def _label(name: str, fixed: dict[str, float]) -> str:
-    point = name.removeprefix(REJECTION)
-    if point in fixed and point != name:
-        return f"R of {point} at {fixed[point]:.3g}"
-    return NAMES.get(name, name)
 
 
 def _costs(stops: list[Stop]) -> list[dict[str, Any]]:

@@ -103,7 +103,7 @@ function showWorth(loss) {
   byId("worth-table").tBodies[0].replaceChildren(
     ...worth.map(({ name, label, unit, at }) => outlookRow(name, label, unit, at(state.stop))));
   if (!worth.some(({ name }) => name.startsWith("rejection:"))) return byId("reach").replaceChildren();
-  const counted = "R is the background rejection at that signal efficiency";
+  const counted = "rejection: of the background, at signal efficiency ε";
   const [below, lowest] = [Number((seen - loss).toPrecision(2)), Number((seen ?? 0).toPrecision(3))];
   byId("reach").textContent = seen !== null && loss < seen
     ? `${counted}; it is carried ${number(below)} nat below the lowest loss that was counted at, ${number(lowest)} nat.`
