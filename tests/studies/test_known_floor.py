@@ -3,11 +3,13 @@
 import math
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 from studies.known_floor import train as study
 from studies.known_floor.train import Data, Run, Teacher
+from tests.studies.quoting import Row, cell, page_of
 from torch import Tensor
 
 from isoflop.training.records import read_records
@@ -97,3 +99,95 @@ def test_the_floor_of_the_classes_is_an_entropy_of_its_own_samples(test_data: Da
     committed = runs.loc[runs["group"] == study.CLASSIFICATION, "floor"]
     assert committed.nunique() == 1
     assert committed.iloc[0] == pytest.approx(study.floor("classes", test_data.y), abs=0.005)
+
+
+@pytest.fixture(scope="module")
+def laws() -> pd.DataFrame:
+    return pd.read_csv(STUDY / "laws.csv")
+
+
+@pytest.fixture(scope="module")
+def forecasts() -> pd.DataFrame:
+    return pd.read_csv(STUDY / "forecasts.csv")
+
+
+def floors_of(laws: pd.DataFrame, law: str) -> pd.DataFrame:
+    """L∞ of one kind of fit with the truth, positive floors only, and whether it is held."""
+    truth = pd.read_csv(STUDY / "runs.csv").groupby("group")["floor"].first()
+    own = laws[(laws["law"] == law) & (laws["parameter"] == "loss_inf")].copy()
+    own["floor"] = own["group"].map(truth)
+    for share in (68, 95):
+        own[f"held_{share}"] = own["floor"].between(own[f"low_{share}"], own[f"high_{share}"])
+    return own
+
+
+def floor_rows(laws: pd.DataFrame) -> list[str]:
+    own = floors_of(laws, "coupled")
+    by_fit: dict[tuple[str, float], Row] = {
+        (row["group"], row["cut"]): row for row in own.to_dict("records")
+    }
+    rows = []
+    for group in GROUPS:
+        cells = [group, f"{by_fit[group, 1.0]['floor']:.3g}"]
+        for row in (by_fit[group, cut] for cut in (1.0, 10.0, 100.0)):
+            cells.append(f"{row['median']:.4f} ({row['low_95']:.4f}–{row['high_95']:.4f})")
+        rows.append(f"| {' | '.join(cells)} |")
+    return rows
+
+
+def held_text(laws: pd.DataFrame, law: str) -> str:
+    """Of the positive floors, over all cuts, how many either interval holds."""
+    own = floors_of(laws, law)
+    own = own[own["floor"] > 0]
+    return f"{own['held_68'].sum()} and {own['held_95'].sum()} of {len(own)}"
+
+
+def forecast_rows(forecasts: pd.DataFrame) -> list[str]:
+    """Held shares and mean error of the hidden runs by cut, positive floors and zero apart."""
+    own = forecasts[forecasts["decade"].astype(str) == "all"]
+    rows = []
+    for cut in (3.0, 10.0, 30.0, 100.0):
+        part = own[own["cut"] == cut].set_index("group")
+        cells = [f"{cut:.0f}"]
+        for groups in (part.drop("noise-0"), part.loc[["noise-0"]]):
+            runs = groups["runs"]
+            held = [(groups[f"coverage_{s}"] * runs).sum() / runs.sum() for s in (68, 95)]
+            bias = (groups["bias"] * runs).sum() / runs.sum()
+            crps = np.exp(np.log(groups["crps"]).mean())
+            cells += [str(runs.sum()), f"{held[0]:.2f}, {held[1]:.2f}"]
+            cells += [f"{bias:+.1f}".replace("-", "−"), f"{crps:.2f}"]
+        rows.append(f"| {' | '.join(cells)} |")
+    return rows
+
+
+def exponent_rows(laws: pd.DataFrame) -> list[str]:
+    """α, β and γ of a fit to all runs of a group, beside one that knows the floor."""
+    rows = []
+    table: dict[tuple[str, str, str], Row] = {
+        (row["law"], row["group"], row["parameter"]): row
+        for row in laws[laws["cut"] == 1.0].to_dict("records")
+    }
+    for group in GROUPS:
+        cells = [group]
+        for name in ("alpha", "beta", "gamma"):
+            for law in ("coupled", "coupled, floor known"):
+                cells.append(cell(table[law, group, name], ".2f"))
+        rows.append(f"| {' | '.join(cells)} |")
+    return rows
+
+
+def test_the_page_quotes_the_tables(laws: pd.DataFrame, forecasts: pd.DataFrame) -> None:
+    page = page_of("known_floor")
+    for row in [*floor_rows(laws), *forecast_rows(forecasts), *exponent_rows(laws)]:
+        assert row in page
+    assert held_text(laws, "coupled") in page
+
+
+def test_the_answer_quotes_the_fit_of_all_runs(laws: pd.DataFrame) -> None:
+    answer = page_of("known_floor").split("**Answer.**")[1].split("![")[0]
+    own = floors_of(laws, "coupled")
+    for row in own[own["cut"] == 1.0].to_dict("records"):
+        text = cell(row, ".4f")
+        if not row["held_68"]:
+            text = f"{row['median']:.4f} ({row['low_95']:.4f}–{row['high_95']:.4f}"
+        assert text in answer
