@@ -68,7 +68,7 @@ def draw_floors(ax: Axes, runs: pd.DataFrame, laws: pd.DataFrame) -> None:
     ax.invert_yaxis()
     ax.set_xlabel("($L_\\infty$ − true floor) / excess of the best run")
     ax.set_title("fitted floor, 68 and 95 %", fontsize=10)
-    ax.legend(fontsize=7, frameon=False, loc="lower left")
+    ax.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(0.0, 0.3))
 
 
 def draw_forecasts(ax: Axes, forecasts: pd.DataFrame) -> None:
