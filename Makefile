@@ -39,9 +39,11 @@ demo: $(VENV)/.base
 		--scenario scenarios/hh4b.toml --costs costs/cpu.toml
 
 # Every study's figures and numbers from the committed records and public laws, one fit for all of
-# them. The jets, the runs and the refits of simulated tables are not remade: they take hours.
+# them. The jets, the runs, the refits of simulated tables and the fits of the
+# known floors are not remade.
 studies: $(VENV)/.all
 	$(BIN)/snakemake -s studies/Snakefile --cores 2 --forceall --quiet
+	$(BIN)/python -m studies.known_floor.draw
 	PATH=$(abspath $(BIN)):$$PATH $(BIN)/snakemake -s studies/budget/Snakefile --cores 2 --forceall --quiet
 	PATH=$(abspath $(BIN)):$$PATH $(BIN)/snakemake -s studies/ladder/Snakefile --cores 2 --forceall --quiet
 
