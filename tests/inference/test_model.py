@@ -58,7 +58,7 @@ def test_density_is_prior_times_likelihood(two_groups: Any) -> None:
     n0 = np.exp(np.median(np.log(data.params)))
     d0 = np.exp(np.median(np.log(data.unique_samples * data.epochs)))
     at_centre = np.exp(np.log(data.loss).mean() + 0.012)
-    p, s = 1 / (1 + np.exp(1.5 + 1.0**2)), 1 / (1 + np.exp(0.2))
+    p, s = 1 / (1 + np.exp(1.5 + 0.5 * 0.5**2)), 1 / (1 + np.exp(0.2))
     u0 = (at_centre * (1 - p)) ** (1 / gamma)
     gain = 1 + 5.0 * (1 - np.exp(-(data.epochs - 1) / 5.0))
     u = u0 * (

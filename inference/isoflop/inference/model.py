@@ -18,7 +18,7 @@ It is sampled in an orthogonal parametrisation. At the centre (N₀, D₀) of th
 
     L_c = loss there,   L∞ = L_c·p,   u₀^γ = L_c·(1−p),   A N₀^−α = s·u₀,   B D₀^−β = (1−s)·u₀,
 
-and (L_c, p, s, γα, γβ) are sampled (p by a coordinate that reaches 0 within a few deviations of its
+and (L_c, p, s, γα, γβ) are sampled (p by a coordinate that reaches 0 within few deviations of its
 prior, as some losses have no floor), because runs near the centre inform each of them apart; A and
 B are extrapolations to one parameter and one sample, so correlated that a sampler crawls.
 Groups are partially pooled: their deviations from the mean share a scale τ that the runs inform.

@@ -57,13 +57,12 @@ class Priors:
         0.0, 0.5, "log loss at the centre, about the mean of the group's runs: they fix it"
     )
     irreducible: Normal = Normal(
-        0.5, 1.5, "logit of p, L∞ over the loss at the centre: 0.0015 to 0.97 within two sigma"
+        0.5, 1.5, "logit of p, L∞ over the loss at the centre: 0.03 to 0.97 within two sigma"
     )
     no_floor: Bend = Bend(
-        -0.5,
-        1.0,
-        "a loss without a floor, p = 0, is two sigma away instead of infinitely far, and p < 0.05 "
-        "has 8 % instead of 1 %, between the 5 % of a uniform p and the 14 % of Jeffreys' prior",
+        -1.0,
+        0.5,
+        "some losses have no floor: p < 0.01 has 1.2 %, as if p were uniform, instead of 0.03 %",
     )
     share: Normal = Normal(
         0.0, 1.5, "logit share of the N term at the centre: sweeps are designed to see both terms"
