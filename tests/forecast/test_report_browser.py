@@ -25,6 +25,7 @@ from isoflop.inference.posterior import save
 
 ROOT = Path(__file__).parents[2]
 SCENARIO, COSTS = ROOT / "scenarios" / "hh4b.toml", ROOT / "costs" / "delphes.toml"
+DEMO = ROOT / "demo" / "report.html"
 HOSTILE = "<script>alert(1)</script>"
 GROUPS = {"all": 0.0, HOSTILE: 0.4}
 RANGE = "1e13:1e18"
@@ -332,3 +333,21 @@ def test_a_full_page_is_small_and_opens_in_under_a_second(chromium: Chrome, tmp_
         timing = "return performance.getEntriesByType('navigation')[0].loadEventEnd"
         loads.append(float(chromium.execute_script(timing)))
     assert min(loads) < 1000.0, loads
+
+
+@pytest.mark.skipif(not DEMO.is_file(), reason="`make demo` has not made demo/report.html")
+def test_the_report_of_the_demo_says_the_verdict_first_and_agrees_with_the_command(
+    chromium: Chrome,
+) -> None:
+    assert DEMO.stat().st_size < 3e6
+    _complaints(chromium)
+    _open(chromium, DEMO)
+    assert chromium.find_element(By.TAG_NAME, "h2").text == "Verdict"
+    assert float(chromium.find_element(By.ID, "agreement").text.split()[-1]) < 1e-6
+    before = _rows(chromium)
+    assert {"loss", "rejection:Hbb", "efficiency:b", "significance_ratio"} <= set(before)
+    _move(chromium, Keys.END)
+    after = _rows(chromium)
+    assert after["loss"][2] < before["loss"][2]
+    assert after["rejection:Hbb"][2] > before["rejection:Hbb"][2]
+    assert _complaints(chromium) == []
