@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 
 from isoflop.inference.priors import DEFAULT, Normal
+from isoflop.training.records import read_records
 
 ROOT = Path(__file__).parents[1]
 DOCS = ("first-forecast", "own-runs", "training", "plans", "statistics")
@@ -116,6 +117,48 @@ def test_the_table_of_methods_is_what_the_benchmark_wrote() -> None:
         shown += f"{np.exp(one['crps']):.2f} | {ratio[method]:.2f} |"
         (line,) = [line for line in page.splitlines() if line.startswith(f"| {name}")]
         assert line.replace("*", "").endswith(shown.replace("*", "")), (line, shown)
+
+
+def test_what_readme_says_of_the_runs_is_in_the_records() -> None:
+    page = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    runs = read_records(ROOT / "studies" / "jets" / "records")
+    repeated = int((runs["samples"] > runs["unique_samples"]).sum())
+    high = int((runs["loss"] >= 1.9).sum())
+    assert f"{len(runs)} runs, {repeated} of them over repeated jets" in page
+    assert f"The {high} of {len(runs)} that have hardly left guessing" in page
+    assert f"between {rough(runs['flops'].min())} and {rough(runs['flops'].max())} FLOP" in page
+    for group, wording in (
+        ("full-40", "reach {loss:.3f} nat and {accuracy:.1%} accuracy"),
+        ("full-128", "of 128 particles {loss:.3f} nat and {accuracy:.1%}"),
+        ("kin-128", "of 128 particles {loss:.3f} nat and {accuracy:.1%}"),
+    ):
+        best = runs[runs["group"] == group].nsmallest(1, "loss").iloc[0]
+        said = wording.format(loss=best["loss"], accuracy=best["accuracy"])
+        assert said.replace("%", " %") in page
+
+
+def rough(value: float) -> str:
+    """One digit, as 4e7."""
+    digit, power = f"{value:.0e}".split("e")
+    return f"{digit}e{int(power)}"
+
+
+def test_what_readme_says_of_known_floors_is_in_the_study() -> None:
+    page = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    study = ROOT / "studies" / "known_floor"
+    laws, forecasts = (pd.read_csv(study / f"{name}.csv") for name in ("laws", "forecasts"))
+    truth = pd.read_csv(study / "runs.csv").groupby("group")["floor"].first()
+    floors = laws[(laws["parameter"] == "loss_inf") & (laws["law"] == "coupled")]
+    true = floors["group"].map(truth)
+    within = (floors["low_95"] < true) & (true < floors["high_95"])
+    positive = true > 0.0
+    assert f"holds it in {within[positive].sum()} of {positive.sum()} cases" in page
+    every = forecasts[forecasts["decade"].astype(str) == "all"]
+    zero = every["group"] == "noise-0"
+    assert (every.loc[~zero, "coverage_95"] == 1.0).all()
+    assert f"all {every.loc[~zero, 'runs'].sum()} hidden runs lie inside theirs" in page
+    low, high = every.loc[zero, "bias"].min(), every.loc[zero, "bias"].max()
+    assert f"tends to 0 is forecast {low:.0f} to {high:.0f} % too high" in page
 
 
 def test_the_table_of_priors_is_that_of_the_code() -> None:
