@@ -25,6 +25,8 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import minimize, nnls
 
+from isoflop.inference.threads import one_blas_thread
+
 LAWS = {"approach3": "additive", "approach3-coupled": "coupled", "varpro": "additive"}
 """The law that a method fits, for those that fit one."""
 HUBER_DELTA = 1e-3
@@ -89,6 +91,7 @@ class _Method:
     log_loss: Callable[[Mapping[str, np.ndarray], _Runs], np.ndarray]
 
 
+@one_blas_thread()
 def fit_baseline(
     method: str, records: pd.DataFrame, *, draws: int = 400, seed: int = 0
 ) -> Baseline:

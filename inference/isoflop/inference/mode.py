@@ -13,6 +13,7 @@ from scipy import optimize
 
 from isoflop.inference.density import Target
 from isoflop.inference.geometry import Inverse, curvature, inverse, layout_of
+from isoflop.inference.threads import one_blas_thread
 
 CURVATURE_STEP = 1e-4
 """Step of the differences that turn gradients into the curvature at the mode."""
@@ -48,6 +49,7 @@ class Mode:
     """Local modes that are not negligible, the best first, shape (starts, dimensions)."""
 
 
+@one_blas_thread()
 def find_mode(target: Target, data: Any, *, starts: int = 4, seed: int = 0) -> Mode:
     """The mode with the most mass of those reached from the prior's centre and about it.
 
@@ -66,6 +68,7 @@ def find_mode(target: Target, data: Any, *, starts: int = 4, seed: int = 0) -> M
     return Mode(best.location, covariance, np.array([best.location, *kept[1:]]))
 
 
+@one_blas_thread()
 def log_masses(target: Target, tables: Sequence[Any], *, middle: int) -> np.ndarray:
     """Log mass about the mode of each of a row of tables that change little from one to the next.
 
