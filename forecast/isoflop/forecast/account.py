@@ -3,6 +3,9 @@
 Tables and JSON show the same numbers, each computed here.
 """
 
+import os
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 
 from isoflop.forecast.cost import PARTS, prices
@@ -10,6 +13,7 @@ from isoflop.forecast.limits import BYTES_PER_PARAM, DAY
 from isoflop.forecast.marginal import Marginal
 from isoflop.forecast.money import in_unit, units_of
 from isoflop.forecast.option import Option
+from isoflop.forecast.outcomes import SCENARIO
 from isoflop.forecast.plan import Plans
 from isoflop.forecast.predict import quantiles
 
@@ -23,7 +27,15 @@ def summary(drawn: np.ndarray) -> dict[str, float]:
 
 def outcomes(option: Option, loss: np.ndarray) -> dict[str, np.ndarray]:
     """Draws of everything that a loss is worth in an option."""
-    return option.worth(loss, [one.name for one in option.quantities])
+    names = [one.name for one in option.quantities]
+    # Those of a scenario come together. NumPy lets go of the interpreter, so threads share cores.
+    parts = [[name] for name in names if name not in SCENARIO]
+    together = [name for name in names if name in SCENARIO]
+    found: dict[str, np.ndarray] = {}
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        for drawn in pool.map(lambda some: option.worth(loss, some), [*parts, together]):
+            found |= drawn
+    return {name: found[name] for name in names}
 
 
 def resources(plans: Plans) -> dict[str, float]:

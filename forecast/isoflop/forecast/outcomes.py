@@ -4,9 +4,7 @@
 `rejection:<signal>`, `efficiency:b`, `significance_ratio` and `luminosity_equivalent`.
 """
 
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,37 +71,24 @@ def outcome_draws(
     new tagger on new jets, its scatter about the link included. Raises `ValueError` for an unknown
     name, and for a working point that the posterior has no link for.
     """
+    found: dict[str, np.ndarray] = {}
     _require_draws(posterior, loss)
     for name in names:
-        _require_known(posterior, group, name, scenario)
-
-    def made(name: str) -> dict[str, np.ndarray]:
-        if name in SCENARIO:
-            assert scenario is not None
-            return _scenario_draws(posterior, group, loss, scenario, seed)
         if name == "loss":
-            return {name: loss}
-        link = link_draws(posterior, group, name.removeprefix(REJECTION), kind="rejection")
-        return {name: rejection_draws(link, loss, seed=seed)}
-
-    # Those of a scenario come together. NumPy lets go of the interpreter, so threads share cores.
-    once = {EFFICIENCY if name in SCENARIO else name for name in names}
-    found: dict[str, np.ndarray] = {}
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        for drawn in pool.map(made, once):
-            found |= drawn
-    return {name: found[name] for name in names}
-
-
-def _require_known(
-    posterior: xr.DataTree, group: str, name: str, scenario: Scenario | None
-) -> None:
-    if name in SCENARIO:
-        if scenario is None:
+            found[name] = loss
+        elif name.startswith(REJECTION):
+            link = link_draws(posterior, group, name.removeprefix(REJECTION), kind="rejection")
+            found[name] = rejection_draws(link, loss, seed=seed)
+        elif name not in SCENARIO:
+            known = ", ".join(one.name for one in quantities(posterior, group, scenario))
+            raise ValueError(f"unknown quantity {name!r}; group {group!r} has {known}")
+        elif scenario is None:
             raise ValueError(f"{name} needs a scenario, for example scenarios/hh4b.toml")
-    elif name != "loss" and not name.startswith(REJECTION):
-        known = ", ".join(one.name for one in quantities(posterior, group, scenario))
-        raise ValueError(f"unknown quantity {name!r}; group {group!r} has {known}")
+    wanted = [name for name in names if name in SCENARIO]
+    if wanted and scenario is not None:
+        worth = _scenario_draws(posterior, group, loss, scenario, seed)
+        found |= {name: worth[name] for name in wanted}
+    return found
 
 
 def missing_link(posterior: xr.DataTree, scenario: Scenario) -> str:
