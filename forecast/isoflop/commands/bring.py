@@ -44,11 +44,10 @@ def bring(
     Example: isoflop import logs/ -o runs.csv --params n_params --samples step --batch-size 512
     --loss val_loss --loss-kind best
     """
-    from isoflop.files import check_writable, writing
+    from isoflop.files import writing
     from isoflop.training.importers.logs import Columns
     from isoflop.training.importers.sources import import_runs
 
-    check_writable(out)
     columns = Columns(
         params=params,
         samples=samples,

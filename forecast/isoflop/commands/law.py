@@ -71,11 +71,9 @@ def fit(
 
     Example: isoflop fit runs/ -o posterior.nc --hold-out 0.1
     """
-    from isoflop.files import check_writable
     from isoflop.inference.posterior import save
     from isoflop.training.records import find_working_points, records_hash
 
-    check_writable(out)
     records = read_runs(runs, rename)
     from isoflop.inference.fit import fit as sample
 

@@ -36,10 +36,8 @@ def law(
 
     Example: isoflop law studies/budget/gn3.toml -o gn3.nc
     """
-    from isoflop.files import check_writable
     from isoflop.inference.lawfile import read_law
 
-    check_writable(out)
     published = read_law(path)
     from isoflop.forecast.exponents import exponent_intervals
     from isoflop.forecast.predict import group_draws

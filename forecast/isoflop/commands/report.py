@@ -43,11 +43,10 @@ def report(
 
     Example: isoflop report posterior.nc -o report.html --budgets 1e12:1e16
     """
-    from isoflop.files import check_writable, writing
+    from isoflop.files import writing
     from isoflop.forecast.report.grid import parse_range
 
     reach = parse_range(budgets) if budgets else None
-    check_writable(out)
     from isoflop.forecast.costmodel import read_costs
     from isoflop.forecast.report.contents import Request
     from isoflop.forecast.report.page import build_report

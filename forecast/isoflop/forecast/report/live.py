@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from isoflop.forecast.cost import PARTS, cost_draws
+from isoflop.forecast.cost import PARTS, cost_draws, prices
 from isoflop.forecast.costmodel import Costs
 from isoflop.forecast.fans import run_points
 from isoflop.forecast.names import label
@@ -152,8 +152,7 @@ def _device(costs: Costs | None) -> dict[str, Any] | None:
     """What the cost model trains on: its name, the unit of its hours and its median speed."""
     if costs is None:
         return None
-    device = costs.device
-    speed = device.peak.median * device.utilisation.median
+    device, speed = costs.device, float(prices(costs).speed)
     return {"name": device.name, "unit": f"{device.unit}-h", "flops_per_second": speed}
 
 
