@@ -122,7 +122,7 @@ def log_reducible(
     xp = _namespace(params, effective, log_A, log_B, alpha, beta, gamma, penalty)
     log_u = xp.logaddexp(*_log_terms(params, effective, log_A, log_B, alpha, beta))
     if xp is np and not np.any(penalty):  # a third of the time saved
-        unpenalised: Array = xp.asarray(gamma) * log_u
+        unpenalised: Array = xp.asarray(gamma) * (log_u + np.zeros_like(penalty))
         return unpenalised
     # As a share of the rest, so that no penalty is exactly none and has a gradient.
     share = penalty * xp.exp(xp.minimum(-log_u, LARGE))
