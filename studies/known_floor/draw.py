@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from studies.study import COLUMNS
 
 from isoflop.forecast.figures import COLOURS, save_figure
 
@@ -17,7 +18,7 @@ GROUPS = {
     "noise-0.05": "floor 0.05",
     "noise-0.01": "floor 0.01",
     "noise-0": "floor 0",
-    "classes": "4 classes, 0.562 nat",
+    "classes": "classes, 0.562",
 }
 SHOWN = {1.0: "all runs", 10.0: "dearest decade hidden", 100.0: "dearest two hidden"}
 """Cuts of the middle panel."""
@@ -25,7 +26,7 @@ SHOWN = {1.0: "all runs", 10.0: "dearest decade hidden", 100.0: "dearest two hid
 
 def figure_of(runs: pd.DataFrame, laws: pd.DataFrame, forecasts: pd.DataFrame) -> Figure:
     """Excess against compute, fitted over true floor, error of the hidden runs."""
-    figure = Figure(figsize=(14.0, 4.4), layout="constrained")
+    figure = Figure(figsize=(10.5, 4.4), layout="constrained")
     left, middle, right = figure.subplots(1, 3)
     draw_runs(left, runs)
     draw_floors(middle, runs, laws)
@@ -44,7 +45,7 @@ def draw_runs(ax: Axes, runs: pd.DataFrame) -> None:
     ax.set_xlabel("training compute $C = 6ND$ [FLOP]")
     ax.set_ylabel("loss above the known floor")
     ax.set_title("runs, every sample seen once", fontsize=10)
-    ax.legend(fontsize=7, frameon=False)
+    ax.legend(fontsize=8, frameon=False)
 
 
 def draw_floors(ax: Axes, runs: pd.DataFrame, laws: pd.DataFrame) -> None:
@@ -55,8 +56,7 @@ def draw_floors(ax: Axes, runs: pd.DataFrame, laws: pd.DataFrame) -> None:
             part = runs[runs["group"] == group]
             one = own[(own["cut"] == cut) & (own["group"] == group)].iloc[0]
             scaled = {
-                key: (one[key] - part["floor"].iloc[0]) / part["excess"].min()
-                for key in ("low_95", "low_68", "median", "high_68", "high_95")
+                key: (one[key] - part["floor"].iloc[0]) / part["excess"].min() for key in COLUMNS
             }
             y = row + 0.22 * list(SHOWN).index(cut) - 0.22
             label = name if row == 0 else None
@@ -68,7 +68,7 @@ def draw_floors(ax: Axes, runs: pd.DataFrame, laws: pd.DataFrame) -> None:
     ax.invert_yaxis()
     ax.set_xlabel("($L_\\infty$ − true floor) / excess of the best run")
     ax.set_title("fitted floor, 68 and 95 %", fontsize=10)
-    ax.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(0.0, 0.3))
+    ax.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(0.0, 0.3))
 
 
 def draw_forecasts(ax: Axes, forecasts: pd.DataFrame) -> None:
@@ -80,10 +80,10 @@ def draw_forecasts(ax: Axes, forecasts: pd.DataFrame) -> None:
     ax.axhline(0.0, color="black", lw=0.8)
     ax.set_xscale("log")
     ax.set_xticks([3, 10, 30, 100], ["3", "10", "30", "100"])
-    ax.set_xlabel("runs above the largest compute over this are hidden")
+    ax.set_xlabel("hidden: above largest compute / this")
     ax.set_ylabel("mean error of the forecast loss [%]")
-    ax.set_title("hidden runs; above 0: forecast too high", fontsize=10)
-    ax.legend(fontsize=7, frameon=False)
+    ax.set_title("hidden runs; positive: too high", fontsize=10)
+    ax.legend(fontsize=8, frameon=False)
 
 
 def main() -> None:
