@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.command import run
+from tests.command import assert_refused, run
 from tests.conftest import THETA
 
 COMMANDS = (
@@ -239,11 +239,5 @@ def test_a_mistake_ends_in_one_line_and_exit_code_2(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    code = run(*[word.format(table=runs_csv, folder=tmp_path) for word in words])
-    captured = capsys.readouterr()
-    assert code == 2
-    assert message in captured.err
-    assert captured.err.startswith("isoflop: ")
-    assert captured.err.count("\n") == 1
-    assert captured.out == ""
-    assert list(tmp_path.iterdir()) == []
+    given = [word.format(table=runs_csv, folder=tmp_path) for word in words]
+    assert_refused(*given, said=message, folder=tmp_path, capsys=capsys)

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from tests.studies.quoting import joined
 
 from isoflop.inference.priors import DEFAULT, Normal
 from isoflop.training.records import read_records
@@ -120,7 +121,7 @@ def test_the_table_of_methods_is_what_the_benchmark_wrote() -> None:
 
 
 def test_what_readme_says_of_the_runs_is_in_the_records() -> None:
-    page = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    page = joined(ROOT / "README.md")
     runs = read_records(ROOT / "studies" / "jets" / "records")
     repeated = int((runs["samples"] > runs["unique_samples"]).sum())
     high = int((runs["loss"] >= 1.9).sum())
@@ -141,24 +142,6 @@ def rough(value: float) -> str:
     """One digit, as 4e7."""
     digit, power = f"{value:.0e}".split("e")
     return f"{digit}e{int(power)}"
-
-
-def test_what_readme_says_of_known_floors_is_in_the_study() -> None:
-    page = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
-    study = ROOT / "studies" / "known_floor"
-    laws, forecasts = (pd.read_csv(study / f"{name}.csv") for name in ("laws", "forecasts"))
-    truth = pd.read_csv(study / "runs.csv").groupby("group")["floor"].first()
-    floors = laws[(laws["parameter"] == "loss_inf") & (laws["law"] == "coupled")]
-    true = floors["group"].map(truth)
-    within = (floors["low_95"] < true) & (true < floors["high_95"])
-    positive = true > 0.0
-    assert f"holds it in {within[positive].sum()} of {positive.sum()} cases" in page
-    every = forecasts[forecasts["decade"].astype(str) == "all"]
-    zero = every["group"] == "noise-0"
-    assert (every.loc[~zero, "coverage_95"] == 1.0).all()
-    assert f"all {every.loc[~zero, 'runs'].sum()} hidden runs lie inside theirs" in page
-    low, high = every.loc[zero, "bias"].min(), every.loc[zero, "bias"].max()
-    assert f"tends to 0 is forecast {low:.0f} to {high:.0f} % too high" in page
 
 
 def test_the_table_of_priors_is_that_of_the_code() -> None:

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from tests.command import run
+from tests.command import assert_refused, run
 
 CALLS = [
     ("forecast p.nc --buget 1", "forecast has no option --buget; did you mean --budget? See"),
@@ -65,11 +65,8 @@ def test_a_file_that_cannot_be_written_is_refused_before_the_work(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert run(*call.format(runs=runs_csv).split()) == 2
-    captured = capsys.readouterr()
-    assert said in captured.err
-    assert captured.err.startswith("isoflop: ") and captured.err.count("\n") == 1
-    assert captured.out == "" and list(tmp_path.iterdir()) == []
+    words = call.format(runs=runs_csv).split()
+    assert_refused(*words, said=said, folder=tmp_path, capsys=capsys)
 
 
 @pytest.mark.parametrize("columns", ["80", "50"])

@@ -10,9 +10,14 @@ STUDIES = Path(__file__).parents[2] / "studies"
 Row = dict[Any, Any]
 
 
+def joined(page: Path) -> str:
+    """The text of a page, each run of white space one space."""
+    return " ".join(page.read_text(encoding="utf-8").split())
+
+
 def page_of(study: str) -> str:
-    """The README of a study, each run of white space one space."""
-    return " ".join((STUDIES / study / "README.md").read_text(encoding="utf-8").split())
+    """The README of a study, so."""
+    return joined(STUDIES / study / "README.md")
 
 
 def rows_of(study: str) -> dict[tuple[str, str, float], Row]:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from studies.known_floor import train as study
 from studies.known_floor.train import Data, Run, Teacher
-from tests.studies.quoting import Row, cell, page_of
+from tests.studies.quoting import STUDIES, Row, cell, joined, page_of
 from torch import Tensor
 
 from isoflop.training.records import read_records
@@ -191,3 +191,16 @@ def test_the_answer_quotes_the_fit_of_all_runs(laws: pd.DataFrame) -> None:
         if not row["held_68"]:
             text = f"{row['median']:.4f} ({row['low_95']:.4f}–{row['high_95']:.4f}"
         assert text in answer
+
+
+def test_readme_quotes_the_study(laws: pd.DataFrame, forecasts: pd.DataFrame) -> None:
+    page = joined(STUDIES.parent / "README.md")
+    own = floors_of(laws, "coupled")
+    own = own[own["floor"] > 0]
+    assert f"holds it in {own['held_95'].sum()} of {len(own)} cases" in page
+    every = forecasts[forecasts["decade"].astype(str) == "all"]
+    zero = every["group"] == "noise-0"
+    assert (every.loc[~zero, "coverage_95"] == 1.0).all()
+    assert f"all {every.loc[~zero, 'runs'].sum()} hidden runs lie inside theirs" in page
+    low, high = every.loc[zero, "bias"].min(), every.loc[zero, "bias"].max()
+    assert f"tends to 0 is forecast {low:.0f} to {high:.0f} % too high" in page
