@@ -151,7 +151,7 @@ def test_recentring_moves_the_prior_and_not_the_truth(laboratory: Laboratory) ->
     simulation = simulate(laboratory, seed=1)
     moved = recentred(simulation)
     assert moved.runs.level[0] == pytest.approx(np.log(moved.runs.loss).mean())
-    before, after = (s.runs.level + 1e-3 * s.truth["level"] for s in (simulation, moved))
+    before, after = (s.runs.level + s.truth["level"] for s in (simulation, moved))
     np.testing.assert_allclose(after, before)
 
 
@@ -181,12 +181,14 @@ def test_noise_other_than_the_model_says_is_caught(laboratory: Laboratory) -> No
 @pytest.mark.slow
 def test_a_known_floor_is_recovered_and_omega_is_what_the_prior_says_without_repeats() -> None:
     known = {
-        "irreducible": 0.0,
-        "share": 0.0,
+        "irreducible_group": np.zeros(1),
+        "share_group": np.zeros(1),
         "log_sigma": np.log(2e-3),
         "log_nu_minus_2": np.log(13.0),
     }
-    known |= {"log_slope_n": np.log(0.45), "log_slope_d": np.log(0.4), "log_spare": np.log(8.0)}
+    # p and s are a half each, so the slopes of log L are a quarter of γα and γβ.
+    known |= {f"log_slope_{k}_group": np.log([v / 4]) for k, v in (("n", 0.45), ("d", 0.4))}
+    known |= {"log_spare": np.log(8.0)}
     laboratory = lay_out(_records(GRID), LAWS["additive"], PRIORS, LENGTHS)
     truths = [simulate(laboratory, seed=seed, known=known) for seed in (0, 1, 2)]
     judged = [judge(truth, laboratory, seed=5) for truth in truths]

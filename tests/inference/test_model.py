@@ -12,21 +12,31 @@ from isoflop.inference import laws
 from isoflop.inference.model import run_data, scaling_model
 from isoflop.inference.predictive import log_likelihood
 from isoflop.inference.priors import DEFAULT
+from isoflop.inference.targets import prior_draws
 
-SITES = {
+VALUES = {
     "irreducible": -1.5,
     "share": -0.2,
     "log_slope_n": np.log(0.4),
     "log_slope_d": np.log(0.3),
-    "log_spare": np.log(5.0),
     "log_gamma": -0.1,
+}
+P, SHARE = 1 / (1 + np.exp(1.5 + 0.5 * 0.5**2)), 1 / (1 + np.exp(0.2))
+MOVED = {
+    "log_slope_n": np.log((1 - P) * SHARE),
+    "log_slope_d": np.log((1 - P) * (1 - SHARE)),
+    "log_gamma": np.log(1 - P),
+}
+OTHERS = {
+    "log_spare": np.log(5.0),
     "log_penalty": np.log(0.07),
     "log_sigma": np.log(0.01),
     "sigma_slope": -0.1,
     "log_nu_minus_2": np.log(6.0),
-    "level": np.array([12.0]),
+    "level": np.array([0.012]),
     "walk_step": np.array([[0.5, -1.0, 0.3, 2.0]]),
 }
+SITES = OTHERS | {f"{k}_group": np.array([v + MOVED.get(k, 0.0)]) for k, v in VALUES.items()}
 KAPPA = 0.2
 
 
@@ -49,25 +59,26 @@ def test_density_is_prior_times_likelihood(two_groups: Any) -> None:
         "sigma_slope": DEFAULT.sigma_slope,
         "log_nu_minus_2": DEFAULT.log_nu_minus_2,
     }
-    prior = sum(stats.norm.logpdf(SITES[k], p.location, p.scale) for k, p in priors.items())
-    prior += stats.norm.logpdf(12.0, 0.0, 500.0)
-    prior += stats.norm.logpdf(SITES["walk_step"]).sum()
+    at = VALUES | OTHERS
+    prior = sum(stats.norm.logpdf(at[k], p.location, p.scale) for k, p in priors.items())
+    prior += stats.norm.logpdf(0.012, DEFAULT.level.location, DEFAULT.level.scale)
+    prior += np.sum(stats.norm.logpdf(SITES["walk_step"]))
 
     gamma = np.exp(-0.1)
     alpha, beta = 0.4 / gamma, 0.3 / gamma
     n0 = np.exp(np.median(np.log(data.params)))
     d0 = np.exp(np.median(np.log(data.unique_samples * data.epochs)))
     at_centre = np.exp(np.log(data.loss).mean() + 0.012)
-    p, s = 1 / (1 + np.exp(1.5 + 0.5 * 0.5**2)), 1 / (1 + np.exp(0.2))
-    u0 = (at_centre * (1 - p)) ** (1 / gamma)
+    u0 = (at_centre * (1 - P)) ** (1 / gamma)
     gain = 1 + 5.0 * (1 - np.exp(-(data.epochs - 1) / 5.0))
     u = u0 * (
-        s * (data.params / n0) ** -alpha + (1 - s) * (data.unique_samples * gain / d0) ** -beta
+        SHARE * (data.params / n0) ** -alpha
+        + (1 - SHARE) * (data.unique_samples * gain / d0) ** -beta
     )
     final = np.arange(len(records)) % 2
     overfitting = 0.07 / gamma * u0 * data.params / data.unique_samples * (data.epochs - 1) / 10
     u = u + final * overfitting
-    mean = np.log(at_centre * p + u**gamma)
+    mean = np.log(at_centre * P + u**gamma)
     own = 0.01 * (data.unique_samples * data.epochs / d0) ** -0.1
     scale = np.sqrt(own**2 + (0.004 / data.loss) ** 2)
     # The error of the law, from the dearest run down.
@@ -82,6 +93,14 @@ def test_density_is_prior_times_likelihood(two_groups: Any) -> None:
     wrong = 0.01 * stats.t.pdf(np.log(data.loss), 2.0, loc=mean, scale=0.3)
     likelihood = np.log(right + wrong).sum()
     assert float(density) == pytest.approx(prior + likelihood, rel=1e-9)
+
+
+def test_what_one_group_samples_leaves_the_prior_of_its_slopes(one_group: Any) -> None:
+    drawn = prior_draws(run_data(one_group.runs), laws.LAWS["coupled"], DEFAULT, 4000, seed=0)
+    for site, prior in (("log_slope_n", DEFAULT.log_slope), ("log_gamma", DEFAULT.log_gamma)):
+        assert stats.kstest(drawn[site], "norm", (prior.location, prior.scale)).pvalue > 1e-3
+    slopes = np.log(drawn["alpha"] * drawn["gamma"])[:, 0]
+    np.testing.assert_allclose(slopes, drawn["log_slope_n"], atol=1e-9)
 
 
 def test_log_likelihood_of_draws_is_that_of_the_model(one_group: Any) -> None:

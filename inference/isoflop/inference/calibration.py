@@ -146,8 +146,8 @@ def recentred(simulation: Simulation) -> Simulation:
     runs, level = simulation.runs, simulation.runs.level
     log_loss = np.log(runs.loss)
     mean = np.array([log_loss[runs.group == g].mean() for g in range(len(level))])
-    # The site is in per mille of log loss from the level; see the model.
-    truth = simulation.truth | {"level": simulation.truth["level"] + 1e3 * (level - mean)}
+    # The site is log loss from the level.
+    truth = simulation.truth | {"level": simulation.truth["level"] + level - mean}
     return Simulation(truth, replace(runs, level=mean))
 
 
@@ -247,8 +247,8 @@ def _ranked_sites(
         for name, value in sites.items()
         if not (name.endswith((VALUES, "_step", STANDARD)) or name in twins)
     }
-    # The site is in per mille of log loss from the location of its prior; see the model.
-    kept["level"] = runs.level + 1e-3 * kept["level"]
+    # The site is log loss from the location of its prior.
+    kept["level"] = runs.level + kept["level"]
     # The law's error at the cheapest run adds up all of its steps.
     kept["walk"] = kept["walk"][..., -1]
     kept["forecast"] = predictive.expected_log_loss(sites, beyond)

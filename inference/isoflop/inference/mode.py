@@ -15,8 +15,8 @@ from isoflop.inference.density import Target
 from isoflop.inference.geometry import Inverse, curvature, inverse, layout_of
 from isoflop.inference.threads import one_blas_thread
 
-CURVATURE_STEP = 1e-4
-"""Step of the differences that turn gradients into the curvature at the mode."""
+CURVATURE_STEP = 1e-5
+"""Step of the differences that turn gradients into the curvature: runs fix a level to 1e-4."""
 GRADIENT_TOLERANCE = 1e-3
 """Largest slope of the log density at a mode: a thousandth of a deviation from it."""
 DESCENT: Any = {"gtol": GRADIENT_TOLERANCE, "ftol": 0.0, "maxiter": 150, "maxcor": 150}

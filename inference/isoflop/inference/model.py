@@ -253,26 +253,27 @@ def _walk(data: RunData) -> Array:
 def _group_parameters(data: RunData, law: Law, priors: Priors) -> dict[str, Array]:
     """Sample the parameters of every group, shape (groups,) each, and record them by name."""
     groups = data.level.shape[0]
-    permille = dist.Normal(priors.level.location * 1e3, priors.level.scale * 1e3)
-    # The runs fix the level to 1e-3. NumPyro regularises its mass matrix towards 1e-3, so the
-    # level is sampled in per mille; in natural units this alone cost six times the leapfrog steps.
-    offset = numpyro.sample("level", permille.expand([groups]).to_event(1))
-    level = data.level + 1e-3 * offset
+    offset = numpyro.sample("level", _normal(priors.level).expand([groups]).to_event(1))
+    level = data.level + offset
     floor = pooled("irreducible", priors.irreducible, priors.tau_loss_inf, groups)
     irreducible = bent(floor, priors.no_floor)
     share = pooled("share", priors.share, priors.tau_share, groups)
-    log_slope_n = pooled("log_slope_n", priors.log_slope, priors.tau_alpha, groups)
-    log_slope_d = pooled("log_slope_d", priors.log_slope, priors.tau_beta, groups)
+    # The runs fix how log L falls and bends, whatever L∞ is: its slopes along log N and log D at
+    # the centre, (1−p) s γα and (1−p) (1−s) γβ, and (1−p) γ. A single group samples their logs.
+    above = log_sigmoid(-irreducible)
+    shift_n, shift_d = above + log_sigmoid(share), above + log_sigmoid(-share)
+    log_slope_n = pooled("log_slope_n", priors.log_slope, priors.tau_alpha, groups, shift_n)
+    log_slope_d = pooled("log_slope_d", priors.log_slope, priors.tau_beta, groups, shift_d)
     # Few groups have repeated runs: the deviations of the others are their scale's prior alone.
     spare = priors.log_omega_minus_1, priors.tau_omega
     log_spare = loosely_pooled("log_spare", *spare, groups)
     log_gamma = jnp.zeros(groups)
     if law.couples:
-        log_gamma = pooled("log_gamma", priors.log_gamma, priors.tau_gamma, groups)
+        log_gamma = pooled("log_gamma", priors.log_gamma, priors.tau_gamma, groups, above)
     log_penalty = numpyro.sample("log_penalty", _normal(priors.log_penalty))
     gamma = jnp.exp(log_gamma)
     alpha, beta = jnp.exp(log_slope_n - log_gamma), jnp.exp(log_slope_d - log_gamma)
-    log_u0 = (level + log_sigmoid(-irreducible)) / gamma
+    log_u0 = (level + above) / gamma
     theta = {
         "loss_inf": jnp.exp(level) * sigmoid(irreducible),
         "log_A": log_u0 + log_sigmoid(share) + alpha * data.centre[0],

@@ -49,14 +49,19 @@ class Pooled(dist.Distribution):  # type: ignore[misc]
         return jnp.asarray(self.mean_prior.log_prob(mean) + deviations - jacobian)
 
 
-def pooled(site: str, prior: Normal, tau: Scale, groups: int) -> Array:
+def pooled(site: str, prior: Normal, tau: Scale, groups: int, shift: Array | float = 0.0) -> Array:
     """Values of the groups about their common mean, shape (groups,); one group has no scale.
 
-    The mean is recorded under the name of the site.
+    The value of a single group is sampled plus `shift`, shape (1,), which may depend on other
+    sites: the runs may fix the sum where they do not fix the value, whose prior stays what it is.
+    Many groups lean on their mean instead. The mean is recorded under the name of the site.
     """
     if groups == 1:
-        return jnp.reshape(numpyro.sample(site, dist.Normal(prior.location, prior.scale)), (1,))
-    values = numpyro.sample(f"{site}{VALUES}", Pooled(prior, _scale(tau), groups))
+        location = jnp.full(1, prior.location) + shift
+        alone = dist.Normal(location, prior.scale).to_event(1)
+        values = numpyro.sample(f"{site}{VALUES}", alone) - shift
+    else:
+        values = numpyro.sample(f"{site}{VALUES}", Pooled(prior, _scale(tau), groups))
     numpyro.deterministic(site, values.mean())
     return jnp.asarray(values)
 

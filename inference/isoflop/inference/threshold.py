@@ -51,7 +51,7 @@ RULE = (
     f"in {ENOUGH_PASSES} passes; shorter runs that show none of it are undecided"
 )
 
-ACCEPT = 0.97
+ACCEPT = 0.995
 """Aim of the step size: groups with one label have a wide tail, where longer steps diverge."""
 MIN_SIDE = 5
 """Runs of either label below which the place of the threshold hangs on one or two of them."""
