@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from tests.studies.quoting import page_of
 
 from isoflop.inference.lawfile import read_law
 from isoflop.inference.posterior import save
@@ -40,7 +41,7 @@ def cell(row: dict[Any, Any], form: str) -> str:
 
 
 def test_the_page_quotes_the_table(table: Table) -> None:
-    page = (STUDY / "README.md").read_text(encoding="utf-8")
+    page = page_of(STUDY.name)
     missing = []
     for law in ("GN3", "JetClass"):
         for flops in BUDGETS:

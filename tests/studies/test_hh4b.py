@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from tests.studies.quoting import page_of
 
 from isoflop.forecast.significance import significance_ratio
 
@@ -74,7 +75,7 @@ def quoted(table: Rows) -> dict[str, str]:
 
 
 def test_the_page_quotes_the_table(table: Rows) -> None:
-    page = " ".join((STUDY / "README.md").read_text(encoding="utf-8").split())
+    page = page_of(STUDY.name)
     assert not [text for text in quoted(table).values() if text not in page]
 
 

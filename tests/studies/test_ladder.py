@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from studies.ladder.draw import figure
 from tests.forecast.legible import SMALLEST, smallest_text
+from tests.studies.quoting import page_of
 
 from isoflop.forecast.figures import ERROR_LABEL
 
@@ -30,7 +31,7 @@ def table() -> pd.DataFrame:
 
 
 def test_the_page_quotes_the_table(table: pd.DataFrame) -> None:
-    page = (STUDY / "README.md").read_text(encoding="utf-8")
+    page = page_of(STUDY.name)
     by_run: dict[tuple[str, str], dict[Any, Any]] = {
         (row["method"], row["run_id"]): row for row in table.to_dict("records")
     }
@@ -48,7 +49,7 @@ def test_the_page_quotes_the_table(table: pd.DataFrame) -> None:
 
 
 def test_the_scores_on_the_page_are_those_of_the_table(table: pd.DataFrame) -> None:
-    page = " ".join((STUDY / "README.md").read_text(encoding="utf-8").split())
+    page = page_of(STUDY.name)
     apart = table[~table["fitted"]]
     error = apart.groupby("method")["error_percent"].apply(lambda e: np.abs(e).mean())
     assert f"{error['isoflop']:.2f} % (isoflop) and {error['approach 3']:.2f} %" in page
@@ -80,7 +81,7 @@ def test_the_figure_has_the_errors_of_the_table_in_text_that_can_be_read(
 
 
 def test_the_refits_held_what_the_page_says() -> None:
-    page = (STUDY / "README.md").read_text(encoding="utf-8")
+    page = page_of(STUDY.name)
     law = pd.read_csv(STUDY / "parameters.csv").set_index(["method", "parameter"])["median"]
     assert f"held {law['isoflop', 'refits_held_95']:.0%} of".replace("%", " %") in page
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.studies.quoting import page_of
 
 from isoflop.inference.threshold import label_runs
 from isoflop.training.records import read_curves, read_records
@@ -53,7 +54,7 @@ def quoted(numbers: dict[str, Any]) -> dict[str, str]:
 
 
 def test_the_page_quotes_the_numbers(numbers: dict[str, Any]) -> None:
-    page = " ".join((STUDY / "README.md").read_text(encoding="utf-8").split())
+    page = page_of(STUDY.name)
     assert numbers["verdict"]["ok"]  # as the page says
     assert not [text for text in quoted(numbers).values() if text not in page]
 
