@@ -26,9 +26,13 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """A study's links into the source become its paths: the source is no page."""
+    """Links that hold in the repository become links of the site.
+
+    The studies lie beside the other pages there, and the source is no page: a study's links into
+    it become paths.
+    """
     if not page.file.src_uri.startswith("studies/"):
-        return markdown
+        return markdown.replace("](../studies/", "](studies/")
     return SOURCE_LINK.sub(r"\1 (`\2`)", markdown)
 
 

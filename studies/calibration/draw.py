@@ -12,10 +12,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from isoflop.files import writing
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73")
+COLOURS = {"a": "#0072B2", "b": "#D55E00", "c": "#009E73", "": "0.3"}
+"""Of each group, and of what belongs to none."""
 COLUMNS = 5
 LEFT_OVER = (1e-4, 3.0)
 """Range of posterior over prior variance that is shown; points beyond it sit on the edge."""
@@ -59,29 +61,36 @@ def site_and_group(quantity: str) -> tuple[str, str]:
 
 
 def figure(table: pd.DataFrame, curves: pd.DataFrame, points: pd.DataFrame) -> Figure:
-    """A panel for each site with its groups in colours; all replications as points beside them."""
+    """A panel for each site with its groups in colours; all replications as points below them."""
     sites = dict.fromkeys(site_and_group(name)[0] for name in table["quantity"])
     order = [name for name in SYMBOLS if name in sites] + [n for n in sites if n not in SYMBOLS]
     rows = -(-len(order) // COLUMNS)
-    whole = Figure(figsize=(14.0, 1.5 * rows + 0.8), layout="constrained")
+    heights = 1.4 * rows + 0.8, 5.5
+    whole = Figure(figsize=(10.0, sum(heights)), layout="constrained")
     FigureCanvasAgg(whole)
-    grid = whole.add_gridspec(1, 2, width_ratios=(1.75, 1.0))
-    left, right = whole.add_subfigure(grid[0, 0]), whole.add_subfigure(grid[0, 1])
-    panels = left.subplots(rows, COLUMNS, sharex=True, sharey=True).ravel()
+    grid = whole.add_gridspec(2, 1, height_ratios=heights)
+    above, below = whole.add_subfigure(grid[0, 0]), whole.add_subfigure(grid[1, 0])
+    panels = above.subplots(rows, COLUMNS, sharex=True, sharey=True).ravel()
     for ax, site in zip(panels, order, strict=False):
         ecdf_axes(ax, curves, site)
     for ax in panels[len(order) :]:
         ax.set_axis_off()
-    left.supxlabel("rank of the truth among posterior draws, as a fraction", fontsize=9)
-    left.supylabel("ECDF − uniform", fontsize=9)
-    left.suptitle(
+    groups = [
+        Line2D([], [], color=colour, label=f"group {name}")
+        for name, colour in COLOURS.items()
+        if name
+    ]
+    above.legend(handles=groups, loc="outside lower right", ncols=3, fontsize=9, frameon=False)
+    above.supxlabel("rank of the truth among posterior draws, as a fraction", fontsize=9)
+    above.supylabel("ECDF − uniform", fontsize=9)
+    above.suptitle(
         f"{table['replications'].max()} replications; bands hold 95 % of whole calibrated curves; "
-        "colours are groups",
+        "grey: of no one group",
         fontsize=10,
     )
-    upper, lower = right.subplots(2, 1, sharex=True)
-    scatter_axes(upper, points)
-    contraction_axes(lower, table, order)
+    left, right = below.subplots(1, 2, sharex=True)
+    scatter_axes(left, points)
+    contraction_axes(right, table, order)
     return whole
 
 
@@ -90,11 +99,11 @@ def ecdf_axes(ax: Axes, curves: pd.DataFrame, site: str) -> None:
     names = [n for n in curves["quantity"].unique() if site_and_group(n)[0] == site]
     band = curves[curves["quantity"] == names[0]]
     ax.fill_between(band["at"], band["low"], band["high"], color="0.88", lw=0)
-    for i, name in enumerate(names):
+    for name in names:
         curve = curves[curves["quantity"] == name]
-        ax.plot(curve["at"], curve["difference"], lw=1.0, color=COLOURS[i % len(COLOURS)])
-    ax.set_title(SYMBOLS.get(site, site), fontsize=8, pad=2)
-    ax.tick_params(labelsize=7)
+        ax.plot(curve["at"], curve["difference"], lw=1.0, color=COLOURS[site_and_group(name)[1]])
+    ax.set_title(SYMBOLS.get(site, site), fontsize=9, pad=2)
+    ax.tick_params(labelsize=8)
     ax.set_xticks([0.0, 0.5, 1.0])
 
 
@@ -111,8 +120,9 @@ def scatter_axes(ax: Axes, points: pd.DataFrame) -> None:
         lw=0,
     )
     ax.set_ylim(-5.1, 5.1)
+    ax.set_xlabel("1 − contraction = posterior variance / prior variance", fontsize=9)
     ax.set_ylabel("z-score, (posterior mean − truth) / sd", fontsize=9)
-    ax.set_title("all replications; 95 % of a normal in the band", fontsize=10)
+    ax.set_title("all replications; 95 % of a normal in the band", fontsize=9)
 
 
 def contraction_axes(ax: Axes, table: pd.DataFrame, order: list[str]) -> None:
@@ -121,15 +131,15 @@ def contraction_axes(ax: Axes, table: pd.DataFrame, order: list[str]) -> None:
     for y, site in enumerate(rows):
         own = table[table["quantity"].map(site_and_group).str[0] == site]
         left_over = (1.0 - own["contraction"]).clip(*LEFT_OVER)
-        colours = [COLOURS[i % len(COLOURS)] for i in range(len(own))]
+        colours = [COLOURS[site_and_group(name)[1]] for name in own["quantity"]]
         ax.scatter(left_over, [y] * len(own), s=14, c=colours, zorder=2)
-    ax.set_yticks(range(len(rows)), [SYMBOLS.get(site, site) for site in rows], fontsize=7)
+    ax.set_yticks(range(len(rows)), [SYMBOLS.get(site, site) for site in rows], fontsize=8)
     ax.set_ylim(len(rows) - 0.5, -0.5)
     ax.grid(axis="y", color="0.92")
     ax.set_xscale("log")
     ax.set_xlim(LEFT_OVER[0] / 1.3, LEFT_OVER[1] * 1.3)
     ax.set_xlabel("1 − contraction = posterior variance / prior variance", fontsize=9)
-    ax.set_title("medians; at 1 the runs say nothing", fontsize=10)
+    ax.set_title("medians; at 1 the runs say nothing", fontsize=9)
 
 
 def main() -> None:
@@ -141,7 +151,7 @@ def main() -> None:
     given = parser.parse_args()
     drawn = figure(*(pd.read_csv(getattr(given, name)) for name in ("table", "curves", "points")))
     with writing(given.output) as temporary:
-        drawn.savefig(temporary, dpi=90)
+        drawn.savefig(temporary, dpi=110)
 
 
 if __name__ == "__main__":

@@ -206,7 +206,7 @@ def figure_of(posterior: xr.DataTree, path: BestPath, signals: list[Signal]) -> 
     styles = styles_of(groups)
     upper.suptitle("background rejection of a new run against its loss", fontsize=11)
     lower.suptitle(
-        f"against its jets D at the best N, one epoch, {GROUP}; shaded: beyond the runs",
+        f"against its jets D, N compute-optimal, one epoch, {GROUP}; shaded: beyond the runs",
         fontsize=11,
     )
     panels = [part.subplots(3, 3).ravel() for part in (upper, lower)]

@@ -97,15 +97,18 @@ def backtest_figure(rows: pd.DataFrame) -> Figure:
     """CRPS and held shares of back-tests against the factor of compute that was hidden.
 
     `rows` has the columns of a back-test's JSON. Each point is the mean over groups and tables of
-    one hold-out factor, geometric for the CRPS; the shares wanted are the dashed lines.
+    one hold-out factor, geometric for the CRPS; the shares wanted are the dashed lines. A method
+    that could not make all forecasts says how many its points are the mean of.
     """
     figure = Figure(figsize=(10.0, 4.4), layout="constrained")
     left, right = figure.subplots(1, 2)
     factors = sorted(set(rows["holdout"]))
     mean = rows.assign(log_crps=np.log(rows["crps"]))
+    made = rows["method"].value_counts()
     for method, (colour, marker) in styles_of(list(dict.fromkeys(rows["method"]))).items():
         own = mean[mean["method"] == method].groupby("holdout")
-        style = {"color": colour, "marker": marker, "markersize": 5, "label": method}
+        part = f" ({made[method]} of {made.max()})" if made[method] < made.max() else ""
+        style = {"color": colour, "marker": marker, "markersize": 5, "label": f"{method}{part}"}
         score = own["log_crps"].mean()
         left.plot(score.index, np.exp(score), **style)
         held = own[["coverage_68", "coverage_95"]].mean()
