@@ -45,3 +45,25 @@ def test_the_answer_quotes_the_scale_of_beta(rows: dict[tuple[str, str, float], 
     prior = rows["all", "tau_beta_prior", 0.0]
     assert cell(prior, ".2f") in page
     assert f"{prior['share_below_common']:.2f}" in page
+
+
+def test_the_answer_quotes_the_tables(rows: dict[tuple[str, str, float], Row]) -> None:
+    answer = page_of("inputs").split("**Answer.**")[1].split("![")[0]
+    lower = rows["kin-128 - full-40", "loss_inf_difference", 0.0]
+    jets = [rows[f"{poor} / full-40", "jets_ratio", POINTS[-1]] for poor in ("kin-128", "full-10")]
+    assert cell(lower, ".2f") in answer
+    for group in ("kin-128", "full-10", "full-40"):
+        assert cell(rows[group, "beta", 0.0], ".2f") in answer
+    for row in (*jets, rows["full-128 / full-40", "jets_ratio", POINTS[-1]]):
+        assert cell(row, ".1f") in answer
+
+
+def test_the_page_says_how_sure_the_order_of_beta_is(
+    rows: dict[tuple[str, str, float], Row],
+) -> None:
+    page = page_of("inputs")
+    ten, kinematics = (
+        1.0 - rows[f"{poor} - full-128", "log_beta_ratio", 0.0]["share_positive"]
+        for poor in ("full-10", "kin-128")
+    )
+    assert f"with a probability of {ten:.3f} and that of kinematics with {kinematics:.2f}" in page

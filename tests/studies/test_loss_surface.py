@@ -42,6 +42,9 @@ def test_the_answer_quotes_the_group_of_the_figure(
     answer = page_of("loss_surface").split("**Answer.**")[1].split("![")[0]
     for quantity in ("loss_exponent", "params_exponent", "samples_exponent"):
         assert cell(rows["full-10", quantity, 0.0], FORMS[quantity]) in answer
+    row = rows["full-10", "loss_exponent", 0.0]
+    assert f"({row['low_95']:.3f}–{row['high_95']:.3f})" in answer
+    assert cell(rows["full-128", "loss_exponent", 0.0], ".3f") in answer
 
 
 def test_the_published_compute_exponents_follow_from_their_alpha_and_beta() -> None:
