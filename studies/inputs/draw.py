@@ -19,6 +19,8 @@ from isoflop.forecast.predict import Draws, group_draws, group_names, loss_draws
 
 AT = (16_000.0, 64_000.0, 200_000.0)
 """Jets of the poorer inputs at which they are matched."""
+NARROW = (7_000.0, 27_000.0)
+"""Smaller networks at which the two best inputs change places."""
 GRID = np.geomspace(100.0, 2e7, 120)
 """Jets over which the loss of the richest inputs is searched for the same loss."""
 COMMON = 0.1
@@ -60,7 +62,10 @@ def jets_ratio(poor: Draws, rich: Draws, size: float, samples: np.ndarray) -> np
 
 
 def table_of(posterior: xr.DataTree) -> pd.DataFrame:
-    """L∞ and β of each group, differences of L∞ by pair, the scale of β, ratios of jets."""
+    """L∞ and β of each group, differences of L∞ by pair, the scale of β, ratios of jets.
+
+    `at` is the number of jets, or N in `jets_ratio_by_params`, which is at the last of `AT`.
+    """
     groups = order(posterior)
     size = common_size(once_through(posterior))
     rows = []
@@ -76,6 +81,10 @@ def table_of(posterior: xr.DataTree) -> pd.DataFrame:
         ratio = jets_ratio(poor, groups[-1], size, np.array(AT))
         pair = f"{poor.group} / {groups[-1].group}"
         rows += [(pair, "jets_ratio", at, ratio[:, i]) for i, at in enumerate(AT)]
+    second, best = groups[-2:]
+    for narrow in NARROW:
+        ratio = jets_ratio(best, second, narrow, np.array(AT[-1:]))
+        rows.append((f"{best.group} / {second.group}", "jets_ratio_by_params", narrow, ratio[:, 0]))
     rows += [("all", "tau_beta", np.nan, tau_beta(posterior, "posterior"))]
     rows += [("all", "tau_beta_prior", np.nan, tau_beta(posterior, "prior"))]
     table = pd.DataFrame([quantiles(v[:, None])[:, 0] for *_, v in rows], columns=COLUMNS)

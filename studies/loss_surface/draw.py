@@ -43,6 +43,7 @@ PUBLISHED = {
     },
 }
 """Published values: one, or median and bounds."""
+PAPER = PUBLISHED["arXiv:2602.15781"]
 
 
 @dataclass(frozen=True)
@@ -109,28 +110,44 @@ def slice_draws(draws: Draws, step: int) -> Draws:
 
 def table_of(posterior: xr.DataTree) -> pd.DataFrame:
     """Quantiles of each group's law and of the exponents that follow, then the published ones."""
-    parts = [law_rows(group_draws(posterior, group)) for group in group_names(posterior)]
+    most = once_through(posterior).groupby("group")["samples"].max()
+    parts = [
+        law_rows(group_draws(posterior, group), float(most[group]))
+        for group in group_names(posterior)
+    ]
     for source, values in PUBLISHED.items():
         rows = [
             dict(zip(("median", "low_68", "high_68"), v, strict=False)) for v in values.values()
         ]
         parts.append(pd.DataFrame(rows).assign(group=source, quantity=list(values)))
-    return pd.concat(parts, ignore_index=True)[["group", "quantity", *COLUMNS]]
+    return pd.concat(parts, ignore_index=True)[["group", "quantity", *COLUMNS, "share_above_paper"]]
 
 
-def law_rows(draws: Draws) -> pd.DataFrame:
-    """L∞, A, B, α, β, γ, γα, γβ and the exponents of the compute-optimal path."""
+def law_rows(draws: Draws, most_jets: float) -> pd.DataFrame:
+    """L∞, A, B, α, β, γ, γα, γβ and the compute-optimal path: its exponents, N* where jets end.
+
+    With the share of the draws in which γα and γβ exceed the α and β of the paper.
+    """
     own = {
         "A": np.exp(draws.log_A),
         "B": np.exp(draws.log_B),
         "gamma": draws.gamma,
         "gamma_alpha": draws.gamma * draws.alpha,
         "gamma_beta": draws.gamma * draws.beta,
+        "params_where_jets_end": params_at(draws, most_jets),
     }
     rows = {name: quantiles(value[:, None])[:, 0] for name, value in own.items()}
     more = pd.DataFrame.from_dict(rows, orient="index", columns=COLUMNS)
     whole = pd.concat([exponent_intervals(draws), more])
+    for name, published in (("gamma_alpha", PAPER["alpha"]), ("gamma_beta", PAPER["beta"])):
+        whole.loc[name, "share_above_paper"] = np.mean(own[name] > published[0])
     return whole.rename_axis("quantity").reset_index().assign(group=draws.group)
+
+
+def params_at(draws: Draws, samples: float) -> np.ndarray:
+    """N* of each draw where D* is `samples`: α A N^−α = β B D^−β (arXiv:2203.15556, Eq. 4)."""
+    log_term = draws.log_B - draws.beta * np.log(samples) + np.log(draws.beta / draws.alpha)
+    return np.asarray(np.exp((draws.log_A - log_term) / draws.alpha))
 
 
 def figure_of(posterior: xr.DataTree, group: str) -> Figure:

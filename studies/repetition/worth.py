@@ -10,15 +10,18 @@ import pandas as pd
 import xarray as xr
 from studies.study import COLUMNS, fitted_runs
 
-from isoflop.forecast.allocate import golden_section
+from isoflop.forecast.allocate import best_plan, golden_section
 from isoflop.forecast.predict import (
     QUANTILES,
     Draws,
     group_draws,
     group_names,
+    loss_draws,
     repetition_gain,
 )
 
+CAPS = (1_000.0, 4_000.0, 16_000.0)
+"""Distinct jets U of the sweep's repeated runs."""
 PASSES = (2.0, 4.0, 10.0, 16.0, 64.0)
 RATIOS = (3.0, 10.0, 30.0, 100.0)
 """Compute over that of the best single pass."""
@@ -29,7 +32,10 @@ PRICE = 10.0
 
 
 def table_of(posterior: xr.DataTree) -> pd.DataFrame:
-    """ω, the gain of passes, the data gain and price at each ratio, and the price of ×3 jets."""
+    """ω, gain of passes, gain of data and price at each ratio, price of ×3 jets; plans and runs.
+
+    `at` is the number of passes, the ratio of compute, the ratio of jets, or U.
+    """
     parts = []
     for group in group_names(posterior):
         draws = group_draws(posterior, group)
@@ -41,10 +47,13 @@ def table_of(posterior: xr.DataTree) -> pd.DataFrame:
             **dict(by_point("gain_of_passes", PASSES, repetition_gain(draws, PASSES))),
             **dict(by_point("jets_at_compute", RATIOS, more)),
             **dict(by_point("price_at_compute", RATIOS, price)),
+            **plans_and_runs(draws, runs_of(posterior, group)),
         }
         # The nearest draw, for a price out of reach is infinite and cannot be interpolated.
         rows = [np.quantile(v, QUANTILES, method="nearest") for v in values.values()]
         part = pd.DataFrame(rows, columns=COLUMNS)
+        certain = [len(v) == 1 for v in values.values()]
+        part.loc[certain, [name for name in COLUMNS if name != "median"]] = np.nan
         part[["quantity", "at"]] = list(values)
         parts.append(part.assign(group=group, repeated_runs=repeated(posterior, group)))
     whole = pd.concat(parts, ignore_index=True)
@@ -56,6 +65,28 @@ def by_point(
 ) -> list[tuple[tuple[str, float], np.ndarray]]:
     """A row's key and draws for each point."""
     return [((name, point), values[:, i]) for i, point in enumerate(points)]
+
+
+def plans_and_runs(draws: Draws, runs: pd.DataFrame) -> dict[tuple[str, float], np.ndarray]:
+    """The best plan on U jets with the compute of the dearest run, and the best run there is.
+
+    Passes and loss [nat] of the plan; passes, N, loss and the law's loss of the run.
+    """
+    found = {}
+    for jets, own in runs[runs["passes"] > 1.0].groupby("unique_samples"):
+        plan = best_plan(draws, draws.largest_flops, unique_cap=float(jets))
+        run = own.loc[own["loss"].idxmin()]
+        at_plan = {"unique_samples": plan.unique_samples, "epochs": plan.epochs}
+        at_run = {"unique_samples": jets, "epochs": run["passes"]}
+        found |= {
+            ("plan_passes", jets): np.array([plan.epochs]),
+            ("plan_loss", jets): loss_draws(draws, plan.params, **at_plan)[:, 0],
+            ("run_passes", jets): np.array([run["passes"]]),
+            ("run_params", jets): np.array([run["params"]]),
+            ("run_loss", jets): np.array([run["loss"]]),
+            ("law_at_run", jets): loss_draws(draws, run["params"], **at_run)[:, 0],
+        }
+    return found
 
 
 def runs_of(posterior: xr.DataTree, group: str) -> pd.DataFrame:

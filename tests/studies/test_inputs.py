@@ -67,3 +67,15 @@ def test_the_page_says_how_sure_the_order_of_beta_is(
         for poor in ("full-10", "kin-128")
     )
     assert f"with a probability of {ten:.3f} and that of kinematics with {kinematics:.2f}" in page
+
+
+def test_the_page_says_at_which_size_the_best_inputs_change_places(
+    rows: dict[tuple[str, str, float], Row],
+) -> None:
+    page = page_of("inputs")
+    small, level = (
+        rows["full-40 / full-128", "jets_ratio_by_params", size] for size in (7_000.0, 27_000.0)
+    )
+    assert f"`full-40` that needs more jets, {cell(small, '.1f')} times as many" in page
+    assert "at 27 000 the two are level" in page
+    assert level["low_68"] < 1.0 < level["high_68"]

@@ -53,3 +53,26 @@ def test_the_published_compute_exponents_follow_from_their_alpha_and_beta() -> N
         own = table[table["group"] == source].set_index("quantity")["median"]
         expected = own["alpha"] * own["beta"] / (own["alpha"] + own["beta"])
         assert own["loss_exponent"] == pytest.approx(expected, abs=digits)
+
+
+def test_the_page_says_how_surely_the_exponents_exceed_the_papers(
+    rows: dict[tuple[str, str, float], Row],
+) -> None:
+    page = page_of("loss_surface")
+    above = {key[:2]: row["share_above_paper"] for key, row in rows.items()}
+    groups = ("full-10", "full-128", "full-40", "kin-128")
+    least, most = (f(above[group, "gamma_alpha"] for group in groups) for f in (min, max))
+    assert f"γα lies above its α with probabilities of {least:.2f} to {most:.2f}" in page
+    assert above["full-40", "gamma_beta"] == above["full-128", "gamma_beta"] == 1.0
+    ten, kinematics = above["full-10", "gamma_beta"], above["kin-128", "gamma_beta"]
+    assert f"with {ten:.2f} in `full-10` and {kinematics:.2f} in `kin-128`" in page
+
+
+def test_the_page_says_where_the_runs_end(rows: dict[tuple[str, str, float], Row]) -> None:
+    page = page_of("loss_surface")
+    end = rows["full-10", "params_where_jets_end", 0.0]
+    assert f"wherever it is above {cell(end, '.0f')} parameters" in page
+    runs = pd.read_parquet(STUDIES / "jets" / "records" / "runs.parquet")
+    params, jets = (f"{runs[name].max() / 1e3:.0f} 000" for name in ("params", "samples"))
+    flops = f"{runs['flops'].max():.1e}".replace("+", "")
+    assert f"at most {params} parameters, {jets} jets and {flops} FLOP" in page

@@ -46,6 +46,23 @@ def test_the_answer_quotes_the_group_of_the_figure(
     assert cell(rows["full-10", "compute_at_price", 10.0], ".0f") in answer
 
 
+def test_the_page_compares_the_best_plans_with_the_best_runs(
+    rows: dict[tuple[str, str, float], Row],
+) -> None:
+    page = page_of("repetition")
+    few, many = (
+        {name: rows["full-10", name, jets] for (_, name, at) in rows if at == jets}
+        for jets in (1_000.0, 16_000.0)
+    )
+    plan = f"{cell(few['plan_passes'], '.0f')} passes and {cell(few['plan_loss'], '.2f')} nat"
+    assert f"a network larger than any here, {plan}" in page
+    run = f"{few['run_passes']['median']:.0f} passes and {few['run_loss']['median']:.2f} nat"
+    assert f"{few['run_params']['median'] / 1e3:.0f} 000 parameters, {run}" in page
+    assert f"where the law has {cell(few['law_at_run'], '.2f')}" in page
+    assert f"the plan has {cell(many['plan_loss'], '.2f')} nat" in page
+    assert f"the best run {many['run_loss']['median']:.2f}." in page
+
+
 def test_price_and_worth_are_those_of_the_best_plans() -> None:
     draws = group_draws(make_posterior(draws=5), "all")
     jets, ratio = 2e4, np.array([4.0, 40.0])
