@@ -1,10 +1,11 @@
 """Diagnostics say what is wrong with draws that are wrong."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 
-from isoflop.inference.diagnostics import diagnose
+from isoflop.inference.diagnostics import Diagnosis, Verdict, diagnose
 
 pytestmark = pytest.mark.slow  # a session fixture samples
 
@@ -66,3 +67,12 @@ def test_a_run_that_contradicts_the_law_is_named(posterior: xr.DataTree) -> None
     weights["loss"][:, :, 3] = 10 * np.log(rng.random(shape))
     name = str(posterior["constant_data"].to_dataset()["run"].values[3])
     assert name in diagnose(_changed(posterior, "log_likelihood", weights)).influential
+
+
+@pytest.mark.parametrize(
+    ("count", "end"), [(0, ""), (2, ": run-0, run-1."), (10, "run-7 and 2 more.")]
+)
+def test_influential_runs_are_named_as_far_as_one_reads(count: int, end: str) -> None:
+    names = tuple(f"run-{number}" for number in range(count))
+    sentence = Diagnosis(pd.DataFrame(), 0, names, (), Verdict(True, ())).influence
+    assert sentence.endswith(end) and bool(sentence) == bool(count)

@@ -33,6 +33,21 @@ def test_known_parameters_are_recovered_per_group(posterior: xr.DataTree, two_gr
 
 
 @pytest.mark.slow
+def test_runs_without_noise_give_back_their_law(two_groups: Any) -> None:
+    cells = [(n, u, 1.0) for n in np.geomspace(1e3, 3e5, 5) for u in np.geomspace(2e3, 4e5, 5)]
+    cells += [(n, u, e) for n in (3e4, 3e5) for u in (5e3, 3e4) for e in (2.0, 8.0, 32.0)]
+    tree = fit(simulate_runs(two_groups.truth, cells, sigma=0.0), draws=300, seed=4)
+    draws = tree["posterior"].to_dataset()
+    for group, theta in two_groups.truth.items():
+        for name, truth in theta.items():
+            found = float(draws[name].sel(group=group).median())
+            assert found == pytest.approx(truth, rel=0.005), f"{name}[{group}]"
+    table = diagnose(tree).table
+    assert table["rhat"].max() < 1.02
+    assert table["ess_bulk"].min() > 300
+
+
+@pytest.mark.slow
 def test_the_overfitting_penalty_of_final_losses_is_recovered(two_groups: Any) -> None:
     theta = dict(two_groups.truth["small"]) | {"gamma": 0.7, "log_P": -4.0, "omega": 12.0}
     sizes = np.geomspace(1e3, 1e5, 5)

@@ -32,7 +32,7 @@ def print_law(posterior: "xr.DataTree", diagnosis: "Diagnosis") -> None:
         worst = "unknown for one chain" if isnan(rhat) else f"at most {rhat:.3f}"
         show(f"R-hat {worst}, effective draws at least {ess:.0f}, {diagnosis.divergent} divergent.")
     if diagnosis.influential:
-        show(f"Runs that decide the fit by themselves: {', '.join(diagnosis.influential)}.")
+        show(diagnosis.influence)
     _print_repetition(posterior, groups, diagnosis.prior_driven)
 
 

@@ -18,6 +18,8 @@ MAX_DIVERGENT = 0.001
 """Fraction of divergent transitions above which a region of the posterior was missed."""
 MAX_PARETO_K = 0.7
 """Vehtari et al., arXiv:1507.02646: above it a run decides the fit by itself."""
+NAMED_RUNS = 8
+"""Of those, so many are named; the rest are counted."""
 PRIOR_DRIVEN = 0.7
 """A parameter whose 68 % interval is wider than this share of its prior's is prior-driven."""
 
@@ -47,6 +49,15 @@ class Diagnosis:
     """Parameters that the runs do not inform, as `omega[full-40]`."""
     verdict: Verdict
     """The conclusion."""
+
+    @property
+    def influence(self) -> str:
+        """The influential runs in a sentence, of many the first; empty if there are none."""
+        named, others = self.influential[:NAMED_RUNS], self.influential[NAMED_RUNS:]
+        if not named:
+            return ""
+        more = f" and {len(others)} more" if others else ""
+        return f"Runs that decide the fit by themselves: {', '.join(named)}{more}."
 
 
 def diagnose(posterior: xr.DataTree) -> Diagnosis:

@@ -3,7 +3,7 @@
 For run i of group g, with the law of `isoflop.inference.laws`:
 
     log loss_i ~ StudentT(ν, log L(N_i, U_i, e_i; θ_g) + w_g(C_i), σ_i)
-    σ_i² = [σ (D_i / D₀)^slope]² + (stderr_i / loss_i)²
+    σ_i² = [σ (D_i / D₀)^slope]² + (stderr_i / loss_i)² + 10⁻⁸
 
 but for one run in a hundred that has gone wrong and scatters by tens of per cent; without it such a
 run would fatten the tail of all others. A forecast is for a run that goes right.
@@ -44,6 +44,9 @@ NOISE = "log_sigma"
 """Site of the log scale of the scatter."""
 UNEVEN = "sigma_slope"
 """Site of the power of D in it."""
+PRECISION = 1e-4
+"""Relative precision of a loss, at best. A table without any noise would leave a posterior so thin
+and bent that no chain finds its way along it."""
 LEAST_FALL = 0.01
 """Fall of the log loss per decade of compute below which the unit of κ does not go."""
 WRONG, WRONG_SCALE, WRONG_NU = 0.01, 0.3, 2.0
@@ -66,7 +69,8 @@ class RunData:
     loss: np.ndarray
     """Validation loss, in nat."""
     relative_stderr: np.ndarray
-    """Sampling error over the loss; 0 where it is unknown or common to the runs of the group."""
+    """Sampling error over the loss, `PRECISION` added in squares, which alone is left where that
+    error is unknown or common to the runs of the group."""
     group: np.ndarray
     """Index of the group."""
     final: np.ndarray
@@ -156,7 +160,9 @@ def _columns(
         "epochs": samples / unique,
         "loss": np.asarray(laws.unbounded(loss, ceiling)),
         # An error of L is one of V enlarged by dlogV/dlogL = 1/(1 − L/c).
-        "relative_stderr": _own_stderr(records) / loss / (1.0 - loss / ceiling),
+        "relative_stderr": np.hypot(
+            PRECISION, _own_stderr(records) / loss / (1.0 - loss / ceiling)
+        ),
         "group": np.searchsorted(groups, records["group"].to_numpy(str)),
         "final": (records["loss_kind"] == "final").to_numpy(float),
         "observed": np.ones(len(loss), bool),

@@ -217,8 +217,7 @@ def _notes(posterior: xr.DataTree, diagnosis: Diagnosis, runs: pd.DataFrame) -> 
             f"The prior alone decides {', '.join(diagnosis.prior_driven)}: no run informs it."
         )
     if diagnosis.influential:
-        names = ", ".join(diagnosis.influential)
-        notes.append(f"Runs that decide the fit by themselves: {names}.")
+        notes.append(diagnosis.influence)
     warnings = str(posterior.attrs.get("warnings", "")).splitlines()
     return (*notes, *(f"Note: {warning}." for warning in warnings))
 
