@@ -48,7 +48,7 @@ studies: $(VENV)/.all
 	PATH=$(abspath $(BIN)):$$PATH $(BIN)/snakemake -s studies/ladder/Snakefile --cores 2 --forceall --quiet
 
 test: $(VENV)/.all
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: $(VENV)/.all
 	$(BIN)/ruff check .
