@@ -17,6 +17,8 @@ from isoflop.forecast.advice import Advice
 from isoflop.forecast.compare import Curve
 from isoflop.forecast.cost import PARTS
 from isoflop.forecast.figures import COLOURS
+from isoflop.forecast.names import label
+from isoflop.forecast.outcomes import REJECTION
 from isoflop.forecast.predict import quantiles
 
 PART_COLOURS = {
@@ -65,19 +67,17 @@ def outcome_axes(curves: Sequence[Curve], ax: Axes, *, budget: float | None = No
         handles.append(Line2D([], [], color=colour, lw=1.5, label=curve.option.name))
     handles.append(Line2D([], [], color="0.4", lw=1.5, ls="--", label="beyond the fitted runs"))
     if marked:
-        label = "end of the fitted runs"
-        handles.append(Line2D([], [], color="0.4", marker="|", ls="", ms=10, label=label))
+        end = "end of the fitted runs"
+        handles.append(Line2D([], [], color="0.4", marker="|", ls="", ms=10, label=end))
     ax.set_xscale("log")
-    quantity = curves[0].option.quantity(curves[0].quantity)
-    if quantity.name.startswith("rejection"):
+    option, name = curves[0].option, curves[0].quantity
+    if name.startswith(REJECTION):
         ax.set_yscale("log")
         ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         ax.yaxis.set_major_formatter(FormatStrFormatter("%g"))
         ax.yaxis.set_minor_formatter(NullFormatter())
-    unit = f" [{quantity.unit}]" if quantity.unit else ""
-    name = quantity.name.replace("_", " ").replace(":", " of ")
-    name = name.replace("rejection", "background rejection")
-    ax.set_ylabel(f"{name}{unit}")
+    name = label(name, option.posterior, option.scenario).replace("_", " ").replace(":", " of ")
+    ax.set_ylabel(name.replace("rejection", "background rejection"))
     ax.set_title("outcome of a run at the best plan; median, 68 and 95 %", fontsize=10)
     _mark_budget(ax, budget)
     if budget is not None:
