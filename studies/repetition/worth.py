@@ -72,10 +72,11 @@ def plans_and_runs(draws: Draws, runs: pd.DataFrame) -> dict[tuple[str, float], 
 
     Passes and loss [nat] of the plan; passes, N, loss and the law's loss of the run.
     """
-    found = {}
-    for jets, own in runs[runs["passes"] > 1.0].groupby("unique_samples"):
-        plan = best_plan(draws, draws.largest_flops, unique_cap=float(jets))
-        run = own.loc[own["loss"].idxmin()]
+    found: dict[tuple[str, float], np.ndarray] = {}
+    again = runs[runs["passes"] > 1.0].sort_values("loss")
+    for jets in np.unique(again["unique_samples"]):
+        plan = best_plan(draws, draws.largest_flops, unique_cap=jets)
+        run = again[again["unique_samples"] == jets].iloc[0]
         at_plan = {"unique_samples": plan.unique_samples, "epochs": plan.epochs}
         at_run = {"unique_samples": jets, "epochs": run["passes"]}
         found |= {
