@@ -6,6 +6,7 @@ python studies/schedules/schedules.py          # from the committed schedules.cs
 """
 
 import sys
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,7 @@ def write_table(runs: str) -> None:
     table.to_csv(TABLE, index=False, float_format="%.6g")
 
 
-def arm(run: dict[str, object]) -> str:
+def arm(run: Mapping[Hashable, object]) -> str:
     """How a run was trained, from its record."""
     words, batch = str(run["schedule"]), run["batch_size"]
     if "constant" not in words:
