@@ -57,7 +57,10 @@ def test_forecast_writes_table_and_figure(
     out = capsys.readouterr().out
     assert "full-40 at C = 1.00e15 FLOP" in out
     assert re.search(r"loss \[nat\] +[\d.]+ +[\d.]+ – [\d.]+", out)
-    assert "The prior alone decides omega[full-40]" in out
+    assert "The prior alone decides" not in out
+    assert run("forecast", str(posterior_nc), "--budget", "1e12", "--unique-cap", "1e4") == 0
+    out = capsys.readouterr().out
+    assert "The prior alone decides ω of full-40, P of full-40: no run informs it." in out
     assert csv.read_text().startswith("group,budget_flops,params")
     assert figure.stat().st_size > 10_000
 
@@ -212,7 +215,14 @@ MISTAKES = [
         "choose a folder you can write to",
     ),
     (("check", "none.nc"), "no posterior at none.nc; make one with `isoflop fit`"),
-    (("check", "{table}"), "not a NetCDF file that can be read"),
+    (
+        ("check", "{table}"),
+        "; a posterior is what `isoflop fit RUNS -o posterior.nc` writes",
+    ),
+    (
+        ("fit", "{table}", "-o", "p.nc", "--map", "N=params"),
+        "records have no column 'N'; write --map params=N, the name of isoflop's first",
+    ),
     (("forecast", "p.nc", "--budget", "0"), "budget '0' is 0 FLOP; it must be positive and finite"),
     (("forecast", "p.nc", "--budget", "7 parsec"), "budget '7 parsec': unknown unit 'parsec'"),
     (("forecast", "p.nc"), "give either --budget, or --params with --unique (and --epochs)"),

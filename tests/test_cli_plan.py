@@ -31,7 +31,7 @@ def test_a_plan_is_printed_drawn_and_written(
     assert re.search(r"parameters N +\S+ +as good: \S+ – \S+", captured.out)
     assert re.search(r"loss \[nat\] +0\.\d+ +0\.\d+ – 0\.\d+", captured.out)
     assert "this plan reaches loss 0.83 with probability" in captured.out
-    assert "The prior alone decides omega[full-40]" in captured.out
+    assert "The prior alone decides ω of full-40" in captured.out
     assert "Verdict: " in captured.err
     assert (tmp_path / "p.png").stat().st_size > 10_000
     assert json.loads((tmp_path / "p.json").read_text())["budget"] == pytest.approx(28.0)
@@ -76,6 +76,10 @@ def test_same_seed_same_answer(posterior_nc: Path, capsys: pytest.CaptureFixture
     ("words", "message"),
     [
         (("--budget", "5"), "budget 5 is 5 FLOP, below 1.2e+07 FLOP, what the cheapest run"),
+        (
+            ("--budget", "100", "--costs", str(COSTS / "cpu.toml")),
+            "budget 100 (without a unit it counts FLOP) is ",
+        ),
         (("--budget", "1e19"), "11.9 decades above the cheapest run ever trained in full-40"),
         (("--target", "loss 5"), "target loss 5 is met already by the cheapest run ever trained"),
         (("--target", "rejection:Hbb 100"), "the posterior has no link from the loss to the rej"),
@@ -101,7 +105,10 @@ def test_a_question_out_of_reach_is_refused_in_one_line(
         (("--budget", "5 USD"), "budget '5 USD': only training FLOP are counted without a cost"),
         (("--budget", "0"), "budget '0' must be positive and finite, as '2000 USD'"),
         (("--budget", "-5"), "budget '-5' must be positive and finite"),
-        (("--budget", "1e14", "--costs", "none.toml"), "no cost file at none.toml; costs/delphes"),
+        (
+            ("--budget", "1e14", "--costs", "none.toml"),
+            "no cost file at none.toml; costs/delphes.toml in",
+        ),
         (("--budget", "1e14", "--measured", "runs/"), "--measured needs --costs, the file whose"),
         (("--target", "loss"), "target 'loss': write a quantity and a positive number"),
         (("--target", "loss 0.4", "--probability", "2"), "the probability is 2; it must lie"),

@@ -291,7 +291,9 @@ def test_a_device_without_rent_and_power_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_missing_cost_file_points_at_the_example(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"costs/delphes.toml is an example"):
+    with pytest.raises(
+        FileNotFoundError, match=r"costs/delphes.toml in isoflop's repository is an ex"
+    ):
         read_costs(tmp_path / "none.toml")
 
 

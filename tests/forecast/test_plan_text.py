@@ -11,6 +11,7 @@ import xarray as xr
 from isoflop.commands.plan_text import advice_lines
 from isoflop.forecast.advice import advise
 from isoflop.forecast.costmodel import read_costs
+from isoflop.forecast.limits import Constraints
 from isoflop.forecast.option import make_option
 from isoflop.forecast.target import Target
 from isoflop.forecast.uncertain import Uncertain
@@ -74,6 +75,14 @@ def test_more_that_is_no_small_step_is_said_to_be_none(posterior: xr.DataTree) -
     lines = [*advice_lines(advise([option], budget=1.0)), ""]
     assert re.search(r", \d\.\d\d times the plan's jets$", found(lines, "1e6 more"))
     assert re.search(r"network, \d[\d.]+ times the plan's training$", found(lines, "GPU-day"))
+
+
+def test_more_than_a_bound_allows_is_said_to_be(posterior: xr.DataTree) -> None:
+    costs, bounds = read_costs(COSTS / "delphes.toml"), Constraints(passes=1.0)
+    option = make_option(posterior, "all", costs, constraints=bounds)
+    lines = [*advice_lines(advise([option], budget=300.0)), ""]
+    assert found(lines, "1 more pass").endswith("; over the bound: at most 1 passes")
+    assert "bound" not in found(lines, "1e6 more")
 
 
 def test_options_are_compared_by_name_and_in_money(lines: list[str]) -> None:

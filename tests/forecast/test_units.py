@@ -46,6 +46,7 @@ def test_amounts_of_different_kinds_do_not_pass_for_each_other() -> None:
         ("much", "amount 'much': no number in front; write it like 5 GPU-h"),
         ("3 XFLOP", "unknown unit 'XFLOP'"),
         ("3 kjet", "unknown unit 'kjet'"),
+        ("3 usd", "unknown unit 'usd'; did you mean USD? known are FLOP"),
     ],
 )
 def test_an_unknown_unit_is_named_with_those_known(text: str, message: str) -> None:

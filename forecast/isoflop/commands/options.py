@@ -86,9 +86,11 @@ def renames(pairs: list[str]) -> dict[str, str]:
     from isoflop.training.records import RunRecord
 
     known = [one.name for one in fields(RunRecord)]
-    for name in (pair.split("=")[0] for pair in pairs):
+    for name, column in (pair.split("=") for pair in pairs):
         if name not in known:
             near = get_close_matches(name, known, n=1)
             meant = f"did you mean {near[0]}?" if near else f"choose among {', '.join(known)}"
+            if column in known:
+                meant = f"write --map {column}={name}, the name of isoflop's first"
             raise ValueError(f"--map {name}=…: records have no column {name!r}; {meant}")
     return dict(pair.split("=") for pair in pairs)

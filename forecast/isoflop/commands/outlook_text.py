@@ -18,7 +18,7 @@ def print_forecast(
     """The forecast as a person reads it, and what of it the prior decides."""
     from isoflop.forecast.names import label
     from isoflop.forecast.predict import group_draws
-    from isoflop.inference.diagnostics import prior_driven
+    from isoflop.inference.diagnostics import prior_notice
 
     names = {name: label(name, posterior, scenario) for name in set(intervals["quantity"])}
     published = posterior.attrs.get("engine") == "published"
@@ -28,10 +28,10 @@ def print_forecast(
         cheapest = group_draws(posterior, group).smallest_flops
         _print_budget(rows, names, runs=runs, cheapest=0.0 if published else cheapest)
         _print_reach(posterior, group, rows)
-    shown = set(intervals["group"])
-    driven = [name for name in prior_driven(posterior) if name.split("[")[1][:-1] in shown]
-    if driven:
-        show(f"\nThe prior alone decides {', '.join(driven)}: no run informs it.")
+    repeats = "epochs_opt" in names or bool((intervals["epochs"] > 1.0).any())
+    notice = prior_notice(posterior, set(intervals["group"]), repeats=repeats)
+    if notice:
+        show(f"\n{notice}")
     if published:
         show("")
         for line in str(posterior.attrs["warnings"]).splitlines():

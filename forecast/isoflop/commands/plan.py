@@ -99,6 +99,7 @@ def plan(
 
     posterior = load(path)
     analysis = read_scenario(scenario) if scenario else None
+    bare = bool(costs) and budget.strip()[-1:].isdigit()
     options = _options(posterior, models, group, limits, analysis, seed=seed, far=far)
     advice = advise(
         options,
@@ -108,7 +109,7 @@ def plan(
         within=within,
         tolerance=tolerance,
         far=far,
-        text=budget,
+        text=budget + bare * " (without a unit it counts FLOP)",
     )
     write_text(to_json(advice), json_out)
     _write_requests(advice, production, jobs, gpus=gpus or 1, seeds=seeds)
@@ -216,16 +217,19 @@ def _finish(
 ) -> None:
     """Print, draw, and end with the verdict on the posterior at the farthest plan."""
     from isoflop.commands.plan_text import advice_lines
-    from isoflop.inference.diagnostics import prior_driven
+    from isoflop.inference.diagnostics import prior_notice
     from isoflop.inference.verdict import sentence
 
     if tables and not quiet:
         for line in advice_lines(advice):
             show(line)
-        shown = {one.option.group for one in advice.answers}
-        driven = [name for name in prior_driven(posterior) if name.split("[")[1][:-1] in shown]
-        if driven:
-            show(f"\nThe prior alone decides {', '.join(driven)}: no run informs it.")
+        plans = [one.plans for one in advice.answers if one.plans is not None]
+        repeats = any(bool((one.runs.epochs > 1.0).any()) for one in plans)
+        notice = prior_notice(
+            posterior, {one.option.group for one in advice.answers}, repeats=repeats
+        )
+        if notice:
+            show(f"\n{notice}")
     if figure:
         from isoflop.forecast.figures import save_figure
         from isoflop.forecast.plan_figure import plan_figure

@@ -5,9 +5,11 @@ from collections.abc import Iterator
 from isoflop.forecast.account import changes, equivalents, outcomes, resources, shares, summary
 from isoflop.forecast.advice import Advice, Answer
 from isoflop.forecast.cost import PARTS
-from isoflop.forecast.marginal import JETS, PASS
+from isoflop.forecast.limits import bounds_broken
+from isoflop.forecast.marginal import JETS, PASS, Marginal
 from isoflop.forecast.names import label
 from isoflop.forecast.plan import Plans
+from isoflop.inference.diagnostics import prior_driven
 from isoflop.terminal import interval_head, interval_row, number, span
 
 
@@ -62,9 +64,11 @@ def _plan_lines(plans: Plans) -> Iterator[str]:
     for name, value, ends in rows:
         yield f"  {name:<24}{number(value):>10}   as good: {span(*ends[:, 0])}"
     if epochs > plans.option.most_passes > 0.0:
+        blind = f"omega[{plans.option.group}]" in prior_driven(plans.option.posterior)
+        source = "prior" if blind else "law"
         yield (
             f"  no run made more than {number(plans.option.most_passes)} pass(es): "
-            "what more are worth is the law's word"
+            f"what more are worth is the {source}'s word"
         )
     for reason in plans.bounds():
         yield f"  on a bound: {reason}"
@@ -118,6 +122,12 @@ def _outcome_lines(plans: Plans) -> Iterator[str]:
     )
 
 
+def _beyond(plans: Plans, one: Marginal) -> str:
+    """The bounds that the plan keeps and one more of something would break, in words."""
+    broken = bounds_broken(one.runs, plans.option.caps, 0)
+    return f"; over the bound: {' and '.join(broken)}" if broken else ""
+
+
 def _marginal_lines(answer: Answer, quantity: str) -> Iterator[str]:
     plans = answer.plans
     if plans is None:
@@ -133,5 +143,5 @@ def _marginal_lines(answer: Answer, quantity: str) -> Iterator[str]:
         yield (
             f"  {f'{count} more {thing}':<20}{number(row['median']):>9}"
             f"  {span(row['low_95'], row['high_95']):>20}  for {number(one.price[0])} {unit} more: "
-            f"{one.spent_on[0]}{large}"
+            f"{one.spent_on[0]}{large}{_beyond(plans, one)}"
         )

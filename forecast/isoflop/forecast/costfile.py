@@ -68,7 +68,9 @@ def read_sections(
 def _read(source: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     """The file's tables, laid over those of its `base`."""
     if not source.is_file():
-        raise FileNotFoundError(f"no cost file at {source}; {EXAMPLE} is an example")
+        raise FileNotFoundError(
+            f"no cost file at {source}; {EXAMPLE} in isoflop's repository is an example"
+        )
     if source.resolve() in seen:
         raise ValueError(f"{source}: base leads back to this file; leave one base out")
     try:

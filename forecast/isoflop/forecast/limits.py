@@ -106,13 +106,24 @@ def spending_of(costs: Costs, draws: Draws, caps: tuple[Cap, ...]) -> Spending:
 
 def bounds_met(runs: Runs, caps: tuple[Cap, ...], place: int) -> tuple[str, ...]:
     """What a plan sits on: caps by their reasons, and the ends of the law, in words."""
-    params, unique, epochs = runs.at(place)
-    size = {"params": params, "jets": unique, "training": params * unique * epochs}
-    size["passes"] = epochs
+    size = _sizes(runs, place)
     met = [cap.reason for cap in caps if size[cap.on] >= cap.value * (1.0 - CLOSE)]
-    if params < 1.0 + CLOSE or unique < 1.0 + CLOSE:
+    if min(size["params"], size["jets"]) < 1.0 + CLOSE:
         met.append("N = 1 or U = 1, where the law means nothing")
     return tuple(met)
+
+
+def bounds_broken(runs: Runs, caps: tuple[Cap, ...], place: int) -> tuple[str, ...]:
+    """The caps that a run exceeds, by their reasons."""
+    size = _sizes(runs, place)
+    return tuple(cap.reason for cap in caps if size[cap.on] > cap.value * (1.0 + CLOSE))
+
+
+def _sizes(runs: Runs, place: int) -> dict[str, float]:
+    """What caps are on, of one run."""
+    params, unique, epochs = runs.at(place)
+    training = params * unique * epochs
+    return {"params": params, "jets": unique, "training": training, "passes": epochs}
 
 
 def _require_sense(constraints: Constraints, costs: Costs) -> None:

@@ -137,8 +137,10 @@ def _named(name: str) -> tuple[float, Measures]:
         if name.endswith(known) and prefix in PREFIXES:
             measures = (("J", 1), ("s", -1)) if measure == "W" else ((measure, 1),)
             return PREFIXES[prefix], measures
+    spelt = {known.lower(): known for known in (*CURRENCIES, *_TIMES, *_COUNTED)}
+    meant = f"did you mean {spelt[name.lower()]}? " if name.lower() in spelt else ""
     raise ValueError(
-        f"unknown unit {name!r}; known are FLOP, B, W, J, Wh (with a prefix "
+        f"unknown unit {name!r}; {meant}known are FLOP, B, W, J, Wh (with a prefix "
         f"{', '.join(p for p in PREFIXES if p)}), {', '.join(sorted(_TIMES))}, "
         f"{', '.join(sorted(_COUNTED))}, %, {', '.join(CURRENCIES)}, joined by '-' and '/'"
     )

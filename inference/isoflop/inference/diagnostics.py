@@ -1,6 +1,7 @@
 """Whether a posterior can be trusted: convergence, influence, and what the prior decided alone."""
 
 import warnings
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -95,6 +96,21 @@ def prior_driven(posterior: xr.DataTree) -> tuple[str, ...]:
         return ()
     ratio = _flattened(_width_ratio(posterior))
     return tuple(map(str, ratio.index[ratio > PRIOR_DRIVEN]))
+
+
+def prior_notice(posterior: xr.DataTree, groups: Collection[str], *, repeats: bool = True) -> str:
+    """What of the law of `groups` the prior alone decides, in a sentence; empty if nothing.
+
+    Without `repeats` ω and P are left out: a single pass hangs on neither.
+    """
+    spared = () if repeats else ("omega", "log_P")
+    pairs = [name.removesuffix("]").split("[") for name in prior_driven(posterior)]
+    shown = [
+        f"{LAW_VARIABLES[name].symbol.removeprefix('log ')} of {group}"
+        for name, group in pairs
+        if group in groups and name not in spared
+    ]
+    return f"The prior alone decides {', '.join(shown)}: no run informs it." if shown else ""
 
 
 def chain_verdict(table: pd.DataFrame, divergent: int, draws: int) -> Verdict:

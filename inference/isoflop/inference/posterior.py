@@ -118,7 +118,10 @@ def load(path: str | Path) -> xr.DataTree:
         with xr.open_datatree(source, engine="h5netcdf") as tree:
             posterior = tree.load()
     except (OSError, ValueError, KeyError) as error:
-        raise ValueError(f"{source}: not a NetCDF file that can be read ({error})") from error
+        raise ValueError(
+            f"{source}: not a NetCDF file that can be read ({error}); a posterior is what "
+            "`isoflop fit RUNS -o posterior.nc` writes"
+        ) from error
     check(posterior, source=str(source))
     return posterior
 

@@ -26,7 +26,7 @@ from isoflop.forecast.table import (
     summarise_held_out,
     to_intervals,
 )
-from isoflop.inference.diagnostics import Diagnosis, diagnose
+from isoflop.inference.diagnostics import Diagnosis, diagnose, prior_notice
 from isoflop.inference.laws import law_named
 from isoflop.inference.posterior import VARIABLES
 from isoflop.inference.verdict import judge, sentence
@@ -212,10 +212,9 @@ def _notes(posterior: xr.DataTree, diagnosis: Diagnosis, runs: pd.DataFrame) -> 
             f"{score.coverage_68:.0%} of them lie within the 68 % interval, "
             f"{score.coverage_95:.0%} within the 95 % interval."
         )
-    if diagnosis.prior_driven:
-        notes.append(
-            f"The prior alone decides {', '.join(diagnosis.prior_driven)}: no run informs it."
-        )
+    notice = prior_notice(posterior, group_names(posterior))
+    if notice:
+        notes.append(notice)
     if diagnosis.influential:
         notes.append(diagnosis.influence)
     warnings = str(posterior.attrs.get("warnings", "")).splitlines()
