@@ -162,6 +162,14 @@ def test_whole_millions_are_warned_of() -> None:
     )
 
 
+def test_whole_thousands_are_warned_of() -> None:
+    (warning,) = screen(_table(np.rint(N / 2e6), np.rint(D / 1e3)), COUPLED)
+    assert warning == (
+        "the smallest params is 5, which is no network; if params is in thousands or millions, "
+        "make it a count"
+    )
+
+
 def test_compute_by_two_conventions_is_warned_of() -> None:
     half = np.where(np.arange(25) % 2, np.nan, 6 * 40 * N * D)
     assert screen(_table(flops=half), COUPLED) == (

@@ -10,6 +10,7 @@ import pandas as pd
 from isoflop.inference.laws import Law
 
 SAME_LOSS = 1e-9  # relative spread below which losses are one number written many times
+TINY = 10.0  # parameters below which a network is none
 COST = (1e-3, 2e6)  # plausible FLOP per parameter and sample: 6 times its tokens, or a share of it
 
 
@@ -164,7 +165,17 @@ def _odd_units(runs: pd.DataFrame) -> list[str]:
         f"of group {spread.idxmax()}, at most 10 is usual; give flops by one convention "
         "(absent values are filled by 6ND)"
     )
-    seen = {sizes: not 1e-6 < ratio < 1e6, convention: bool(spread.max() > 10)}
+    smallest = float(runs["params"].min())
+    tiny = (
+        f"the smallest params is {smallest:g}, which is no network; if params is in thousands or "
+        "millions, make it a count"
+    )
+    usual = 1e-6 < ratio < 1e6
+    seen = {
+        sizes: not usual,
+        tiny: usual and smallest < TINY,
+        convention: bool(spread.max() > 10),
+    }
     return [text for text, holds in seen.items() if holds]
 
 
