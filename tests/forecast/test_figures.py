@@ -3,6 +3,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from matplotlib.axes import Axes
@@ -11,7 +12,12 @@ from matplotlib.figure import Figure
 from tests.forecast.legible import SMALLEST, smallest_text
 
 from isoflop.forecast.allocate import best_plan, optimal
-from isoflop.forecast.check_figures import check_figure, held_out_figure, residual_axes
+from isoflop.forecast.check_figures import (
+    backtest_figure,
+    check_figure,
+    held_out_figure,
+    residual_axes,
+)
 from isoflop.forecast.fans import ForecastCurves, best_group, forecast_curves
 from isoflop.forecast.figures import ERROR_LABEL, save_figure
 from isoflop.forecast.forecast_figures import forecast_axes, forecast_figure, isoflop_axes
@@ -188,3 +194,24 @@ def test_a_figure_is_saved_whole_or_refused_by_its_suffix(tmp_path: Path) -> Non
     ):
         save_figure(Figure(), tmp_path / "a.docx")
     assert not (tmp_path / "a.docx").exists()
+
+
+def test_back_tests_are_drawn_by_factor_or_by_group() -> None:
+    rows = pd.DataFrame(
+        [
+            {"group": group, "method": method, "holdout": factor, "crps": factor}
+            | {"coverage_68": 0.5, "coverage_95": 1.0}
+            for group in ("small", "large")
+            for method in ("isoflop", "approach3")
+            for factor in (3.0, 10.0)
+        ]
+    )
+    crps, held = backtest_figure(rows).axes
+    assert [tick.get_text() for tick in crps.get_xticklabels()] == ["3", "10"]
+    np.testing.assert_allclose(np.asarray(crps.lines[0].get_xydata()), [[3, 3], [10, 10]])
+    crps, held = backtest_figure(rows[rows["holdout"] == 10.0]).axes
+    for ax in (crps, held):
+        assert [tick.get_text() for tick in ax.get_xticklabels()] == ["small", "large"]
+        assert ax.get_xlabel().endswith("over 10")
+    aside = [float(np.asarray(line.get_xdata())[0]) for line in crps.lines]
+    assert aside[0] < 0.0 < aside[1]

@@ -94,44 +94,71 @@ def held_out_figure(comparison: pd.DataFrame, ax: Axes | None = None) -> Axes:
 
 
 def backtest_figure(rows: pd.DataFrame) -> Figure:
-    """CRPS and held shares of back-tests against the factor of compute that was hidden.
+    """CRPS and held shares of back-tests against the factor of compute hidden, or by group.
 
     `rows` has the columns of a back-test's JSON. Each point is the mean over groups and tables of
-    one hold-out factor, geometric for the CRPS; the shares wanted are the dashed lines. A method
-    that could not make all forecasts says how many its points are the mean of.
+    one hold-out factor, geometric for the CRPS, or where there is one factor the mean over tables
+    of one group. The shares wanted are the dashed lines. A method that could not make all forecasts
+    says how many its points are the mean of.
     """
     figure = Figure(figsize=(10.0, 4.4), layout="constrained")
     left, right = figure.subplots(1, 2)
-    factors = sorted(set(rows["holdout"]))
+    several = rows["holdout"].nunique() > 1
+    along = "holdout" if several else "group"
+    places = sorted(set(rows["holdout"])) if several else list(dict.fromkeys(rows["group"]))
+    at = pd.Series(places if several else range(len(places)), index=places, dtype=float)
     mean = rows.assign(log_crps=np.log(rows["crps"]))
-    made = rows["method"].value_counts()
-    for method, (colour, marker) in styles_of(list(dict.fromkeys(rows["method"]))).items():
-        own = mean[mean["method"] == method].groupby("holdout")
+    made, lines = rows["method"].value_counts(), ("-", ":") if several else ("none", "none")
+    methods = styles_of(list(dict.fromkeys(rows["method"])))
+    for number, (method, (colour, marker)) in enumerate(methods.items()):
         part = f" ({made[method]} of {made.max()})" if made[method] < made.max() else ""
         style = {"color": colour, "marker": marker, "markersize": 5, "label": f"{method}{part}"}
-        score = own["log_crps"].mean()
-        left.plot(score.index, np.exp(score), **style)
-        held = own[["coverage_68", "coverage_95"]].mean()
-        right.plot(held.index, 100.0 * held["coverage_95"], **style)
-        right.plot(held.index, 100.0 * held["coverage_68"], **style, ls=":", mfc="none")
-    left.set_yscale("log")
-    left.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    left.yaxis.set_major_formatter(FormatStrFormatter("%g"))
-    left.yaxis.set_minor_locator(NullLocator())
-    left.set_ylabel("CRPS of the log loss [%]; lower is better")
-    for wanted in (68.0, 95.0):
-        right.axhline(wanted, color="black", linewidth=0.8, linestyle="--")
-    right.set_ylim(-3.0, 103.0)
-    right.set_ylabel("runs held by the interval [%]")
-    right.set_title("95 % intervals (full lines) and 68 % (dotted)", fontsize=10)
-    left.set_title("error of the forecast of the hidden runs", fontsize=10)
+        own = mean[mean["method"] == method].groupby(along, sort=False)
+        found = own[["log_crps", "coverage_68", "coverage_95"]].mean()
+        aside = 0.0 if several else 0.09 * (number - (len(methods) - 1) / 2.0)
+        x = at[found.index].to_numpy() + aside
+        left.plot(x, np.exp(found["log_crps"]), **style, ls=lines[0])
+        right.plot(x, 100.0 * found["coverage_95"], **style, ls=lines[0])
+        right.plot(x, 100.0 * found["coverage_68"], **style, ls=lines[1], mfc="none")
+    _dress_scores(left, right)
     for ax in (left, right):
-        ax.set_xscale("log")
-        ax.set_xticks(factors, [f"{factor:g}" for factor in factors])
-        ax.xaxis.set_minor_locator(NullLocator())
-        ax.set_xlabel("runs hidden: those above the largest compute over this factor")
-    draw_legend(left, left.get_legend_handles_labels()[0], outside=True)
+        _mark_places(ax, at, factor=None if several else float(rows["holdout"].iloc[0]))
+    handles = left.get_legend_handles_labels()[0]
+    figure.legend(handles=handles, loc="outside lower center", ncols=6, fontsize=8, frameon=False)
     return figure
+
+
+def _dress_scores(crps: Axes, held: Axes) -> None:
+    """Scales and words of the two panels, and the shares that are wanted."""
+    low, high = crps.dataLim.intervaly
+    if low == high:
+        crps.set_ylim(low / 2.0, high * 2.0)
+    crps.set_yscale("log")
+    crps.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    crps.yaxis.set_major_formatter(FormatStrFormatter("%g"))
+    crps.yaxis.set_minor_locator(NullLocator())
+    crps.set_ylabel("CRPS of the log loss [%]; lower is better")
+    crps.set_title("error of the forecast of the hidden runs", fontsize=10)
+    for wanted in (68.0, 95.0):
+        held.axhline(wanted, color="black", linewidth=0.8, linestyle="--")
+    held.set_ylim(-3.0, 103.0)
+    held.set_ylabel("runs held by the interval [%]")
+    held.set_title("95 % intervals (filled) and 68 % (open)", fontsize=10)
+
+
+def _mark_places(ax: Axes, at: "pd.Series[float]", *, factor: float | None) -> None:
+    """Ticks at the hold-out factors, or at the groups where all have one `factor`."""
+    if factor is None:
+        ax.set_xscale("log")
+        ax.set_xticks(at, [f"{place:g}" for place in at])
+        ax.set_xlabel("runs hidden: those above the largest compute over this factor")
+    else:
+        ax.set_xlim(-0.5, len(at) - 0.5)
+        ax.set_xticks(at, [str(group) for group in at.index])
+        if len(at) > 6:
+            ax.tick_params("x", rotation=90, labelsize=8)
+        ax.set_xlabel(f"group; hidden are runs above its largest compute over {factor:g}")
+    ax.xaxis.set_minor_locator(NullLocator())
 
 
 def _draw_residuals(
