@@ -1,10 +1,13 @@
 """Numbers and intervals as every table shows them."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from rich.table import Table
 
+from isoflop.commands.backtest_text import print_backtest
+from isoflop.inference.backtest import Row
 from isoflop.terminal import interval_head, interval_row, number, show, span
 
 
@@ -67,3 +70,18 @@ def test_a_table_wider_than_the_terminal_loses_no_digit(
     show(table)
     shown = capsys.readouterr().out
     assert shown.count("0.148 – 0.425") == 4 and "…" not in shown
+
+
+def test_a_back_test_of_several_groups_has_a_line_for_all(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    one = Row(
+        "t.csv", "a", "isoflop", "coupled", 10.0, 20, 3, 1.0, 0.5, 0.6, 1.0, 5.0, 1.0, 2.0, 4.0
+    )
+    other = replace(one, group="b", n_train=30, mae=3.0, bias=-1.5, coverage_68=0.8, crps=4.0)
+    print_backtest([one, other], [])
+    lines = capsys.readouterr().out.splitlines()
+    assert " ".join(lines[3].split()) == "2 groups isoflop 10 50+6 2.00 -0.50 70% 100% 5.0 2.00 8.0"
+    assert lines[4] == "over groups: means, that of the CRPS geometric; runs and seconds in all"
+    print_backtest([one], [])
+    assert "groups" not in capsys.readouterr().out

@@ -1,7 +1,9 @@
 """What `isoflop backtest` prints: how well hidden runs were predicted."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from statistics import fmean, geometric_mean
+from typing import TYPE_CHECKING, Any
 
 from isoflop.terminal import show
 
@@ -10,24 +12,48 @@ if TYPE_CHECKING:
     from isoflop.inference.link_backtest import LinkRow
 
 
+MEANS = ("mae", "bias", "coverage_68", "coverage_95", "width_95")
+SUMS = ("n_train", "n_test", "seconds")
+"""How the scores of several groups are put together."""
+
+
 def print_backtest(rows: Sequence["Row"], skipped: Sequence["Skipped"]) -> None:
-    """Scores of each method in each group, then what could not be tested."""
+    """Scores of each method in each group and over all groups, then what could not be tested."""
     show(
         f"{'group':<22}{'method':<19}{'hold-out':>8}{'runs':>9}{'error %':>9}{'bias %':>8}"
         f"{'in 68 %':>9}{'in 95 %':>9}{'width %':>9}{'CRPS %':>8}{'s':>7}"
     )
-    for row in rows:
+    whole = _over_groups(rows)
+    for row in (*rows, *whole):
         show(
             f"{row.group[:21]:<22}{row.method:<19}{row.holdout:>8g}"
             f"{f'{row.n_train}+{row.n_test}':>9}{row.mae:>9.2f}{row.bias:>+8.2f}"
             f"{row.coverage_68:>9.0%}{row.coverage_95:>9.0%}{row.width_95:>9.1f}{row.crps:>8.2f}"
             f"{row.seconds:>7.1f}"
         )
+    if whole:
+        show("over groups: means, that of the CRPS geometric; runs and seconds in all")
     if rows:
         show("error and bias: predicted over observed loss; a positive bias is a forecast too high")
     for one in skipped:
         who = one.group if one.method == "all" else f"{one.method} in {one.group}"
         show(f"skipped {who} at hold-out {one.holdout:g}: {one.reason}")
+
+
+def _over_groups(rows: Sequence["Row"]) -> list["Row"]:
+    """A row a method and hold-out factor where it has several groups."""
+    found = []
+    for method, holdout in dict.fromkeys((row.method, row.holdout) for row in rows):
+        own = [row for row in rows if (row.method, row.holdout) == (method, holdout)]
+        if len(own) == 1:
+            continue
+        together: dict[str, Any] = {
+            **{name: fmean(getattr(row, name) for row in own) for name in MEANS},
+            **{name: sum(getattr(row, name) for row in own) for name in SUMS},
+            "crps": geometric_mean(row.crps for row in own),
+        }
+        found.append(replace(own[0], group=f"{len(own)} groups", **together))
+    return found
 
 
 def print_link_backtest(rows: Sequence["LinkRow"]) -> None:
