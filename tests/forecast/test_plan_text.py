@@ -81,7 +81,7 @@ def test_more_than_a_bound_allows_is_said_to_be(posterior: xr.DataTree) -> None:
     costs, bounds = read_costs(COSTS / "delphes.toml"), Constraints(passes=1.0)
     option = make_option(posterior, "all", costs, constraints=bounds)
     lines = [*advice_lines(advise([option], budget=300.0)), ""]
-    assert found(lines, "1 more pass").endswith("; over the bound: at most 1 passes")
+    assert found(lines, "1 more pass").endswith("; over the bound: at most 1 pass")
     assert "bound" not in found(lines, "1e6 more")
 
 

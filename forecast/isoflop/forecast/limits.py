@@ -68,7 +68,8 @@ def caps_of(
     if constraints.jets is not None:
         caps.append(Cap("jets", constraints.jets, f"at most {constraints.jets:g} jets"))
     if constraints.passes is not None:
-        caps.append(Cap("passes", constraints.passes, f"at most {constraints.passes:g} passes"))
+        passes = "1 pass" if constraints.passes == 1.0 else f"{constraints.passes:g} passes"
+        caps.append(Cap("passes", constraints.passes, f"at most {passes}"))
     if constraints.days is not None and constraints.gpus is not None:
         seconds = constraints.days * DAY * constraints.gpus
         reason = f"{constraints.days:g} day(s) on {constraints.gpus:g} {costs.device.name}"
