@@ -18,6 +18,19 @@ def test_help_shows_an_example(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.slow
+def test_a_budget_in_a_currency_is_answered_in_it(
+    posterior_nc: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("--costs", str(COSTS / "delphes.toml"), "--budget", "28 CHF")
+    assert run("plan", str(posterior_nc), *words) == 0
+    out = capsys.readouterr().out
+    assert "full-40 for 28 CHF (Delphes-like jets, H100)" in out
+    assert re.search(r"  true cost 68 % \S+ – \S+ CHF, 95 % ", out)
+    assert re.search(r"  worth .*, 30\.8 USD at the medians", out)
+    assert " for " in out and "USD more" not in out
+
+
+@pytest.mark.slow
 def test_a_plan_is_printed_drawn_and_written(
     posterior_nc: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

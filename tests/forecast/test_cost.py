@@ -7,7 +7,7 @@ import pytest
 
 from isoflop.forecast.cost import cost_draws, cost_parts, price_draws, prices
 from isoflop.forecast.costmodel import Costs, read_costs, training_alone, with_measured_speed
-from isoflop.forecast.money import in_unit, units_of, worth
+from isoflop.forecast.money import in_currency, in_unit, units_of, worth
 from isoflop.forecast.units import parse_amount
 
 COSTS = Path(__file__).parents[2] / "costs"
@@ -165,6 +165,21 @@ def test_energy_pays_where_there_is_no_rent(tmp_path: Path) -> None:
 def test_a_price_in_another_currency_is_exchanged(tmp_path: Path) -> None:
     costs = read_costs(written(tmp_path, ("2 USD/GPU-h", "2 EUR/GPU-h")))
     assert prices(costs).flop == pytest.approx(2.5 / 3600.0 / 6e12)
+
+
+def test_costs_in_another_currency_are_the_same_costs(plain: Costs) -> None:
+    euros = in_currency(plain, "EUR", text="7 EUR")
+    assert euros.currency == "EUR" and set(units_of(euros)) == set(units_of(plain))
+    for unit in units_of(plain):
+        # A euro is 1.25 dollars.
+        assert in_unit(euros, 4.0, unit) == pytest.approx(in_unit(plain, 5.0, unit))
+    run = {"params": 1e6, "unique_samples": 1e6, "epochs": 2.0, "flops_per_param_sample": 60.0}
+    dollars = cost_draws(plain, 50, **run, seed=0).total
+    np.testing.assert_allclose(cost_draws(euros, 50, **run, seed=0).total, dollars / 1.25)
+    back = in_currency(euros, "USD", text="7 USD")
+    assert back.exchange == pytest.approx(plain.exchange)
+    with pytest.raises(ValueError, match=r"'7 CHF': plain has no exchange rate of CHF; add exch"):
+        in_currency(plain, "CHF", text="7 CHF")
 
 
 def test_time_of_simulation_may_be_in_hs23_seconds(tmp_path: Path) -> None:

@@ -93,6 +93,7 @@ def plan(
     wanted = parse_target(target, probability=probability) if target else None
     limits = _constraints(max_jets, max_passes, days, gpus, latency)
     models = _cost_models(costs or [], measured)
+    models = {name: _in_currency_of(budget, one) for name, one in models.items()}
     money = _money(budget, next(iter(models.values()))) if budget else None
     from isoflop.forecast.significance import read_scenario
     from isoflop.inference.posterior import load
@@ -145,6 +146,17 @@ def _cost_models(paths: list[Path], measured: Path | None) -> dict[str, "Costs"]
         name: with_measured_speed(one, records, source=str(measured))
         for name, one in models.items()
     }
+
+
+def _in_currency_of(budget: str, costs: "Costs") -> "Costs":
+    """The costs in the currency of the budget, where it is given in one."""
+    from isoflop.forecast.money import in_currency
+    from isoflop.forecast.units import CURRENCIES
+
+    unit = budget.strip()[-3:]
+    if unit not in CURRENCIES or costs.training_alone:
+        return costs
+    return in_currency(costs, unit, text=budget)
 
 
 def _money(budget: str, costs: "Costs") -> float:

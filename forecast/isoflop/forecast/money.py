@@ -4,9 +4,14 @@ FLOP, GPU-hours (device-hours of what is no GPU), core-hours of simulation, HS23
 currencies are each worth money, and so each other.
 """
 
+from dataclasses import replace
+from typing import TypeVar
+
 from isoflop.forecast.cost import prices
-from isoflop.forecast.costmodel import DEVICE, Costs
+from isoflop.forecast.costmodel import DEVICE, Costs, Device, Energy, Simulation, Storage
 from isoflop.forecast.units import CURRENCIES, Amount, Measures, measures_of, unit_scale
+
+Section = TypeVar("Section", Device, Energy, Simulation, Storage)
 
 
 def worth(costs: Costs, budget: Amount, *, text: str) -> float:
@@ -18,6 +23,33 @@ def in_unit(costs: Costs, money: float, unit: str) -> float:
     """Money in another unit."""
     price = _price_of(costs, measures_of(unit), f"1 {unit}")
     return money / (price * unit_scale(unit))
+
+
+def in_currency(costs: Costs, currency: str, *, text: str) -> Costs:
+    """The same costs with every price in another currency.
+
+    Raises `ValueError` that quotes `text`, the budget that asks for it, where there is no rate.
+    """
+    if currency == costs.currency:
+        return costs
+    rate = _price_of(costs, measures_of(currency), text)
+
+    def priced(section: Section) -> Section:
+        price = section.price
+        if price is None:
+            return section
+        return replace(section, price=replace(price, median=price.median / rate))
+
+    rates = {**costs.exchange, costs.currency: 1.0}
+    return replace(
+        costs,
+        currency=currency,
+        exchange={name: rates[name] / rate for name in sorted(rates) if name != currency},
+        device=priced(costs.device),
+        energy=costs.energy and priced(costs.energy),
+        simulation=priced(costs.simulation),
+        storage=priced(costs.storage),
+    )
 
 
 def units_of(costs: Costs) -> tuple[str, ...]:
