@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
+from isoflop.inference import diagnostics
 from isoflop.inference.diagnostics import Diagnosis, Verdict, diagnose
 
 pytestmark = pytest.mark.slow  # a session fixture samples
@@ -76,3 +77,15 @@ def test_influential_runs_are_named_as_far_as_one_reads(count: int, end: str) ->
     names = tuple(f"run-{number}" for number in range(count))
     sentence = Diagnosis(pd.DataFrame(), 0, names, (), Verdict(True, ())).influence
     assert sentence.endswith(end) and bool(sentence) == bool(count)
+
+
+def test_what_the_prior_decides_is_said_in_symbols_by_group(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    driven = ("omega[a[1]]", "log_P[b]", "alpha[b]", "beta[c]")
+    monkeypatch.setattr(diagnostics, "prior_driven", lambda posterior: driven)
+    notice = diagnostics.prior_notice(xr.DataTree(), {"a[1]", "b"})
+    assert notice == "The prior alone decides ω of a[1], P of b, α of b: no run informs it."
+    once = diagnostics.prior_notice(xr.DataTree(), {"a[1]", "b"}, repeats=False)
+    assert once == "The prior alone decides α of b: no run informs it."
+    assert diagnostics.prior_notice(xr.DataTree(), {"d"}) == ""

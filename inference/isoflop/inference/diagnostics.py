@@ -104,10 +104,10 @@ def prior_notice(posterior: xr.DataTree, groups: Collection[str], *, repeats: bo
     Without `repeats` ω and P are left out: a single pass hangs on neither.
     """
     spared = () if repeats else ("omega", "log_P")
-    pairs = [name.removesuffix("]").split("[") for name in prior_driven(posterior)]
+    parts = [name.removesuffix("]").partition("[") for name in prior_driven(posterior)]
     shown = [
         f"{LAW_VARIABLES[name].symbol.removeprefix('log ')} of {group}"
-        for name, group in pairs
+        for name, _, group in parts
         if group in groups and name not in spared
     ]
     return f"The prior alone decides {', '.join(shown)}: no run informs it." if shown else ""
