@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 from isoflop.files import writing
 from isoflop.forecast.figures import save_figure
-from isoflop.forecast.predict import quantiles
+from isoflop.forecast.predict import Draws, quantiles
 from isoflop.inference.posterior import load
 
 COLUMNS = ["low_95", "low_68", "median", "high_68", "high_95"]
@@ -55,6 +55,17 @@ def once_through(posterior: xr.DataTree) -> pd.DataFrame:
     """Those of `fitted_runs` that saw every jet once."""
     runs = fitted_runs(posterior)
     return runs[runs["passes"] == 1.0]
+
+
+def params_at(draws: Draws, samples: np.ndarray) -> np.ndarray:
+    """N* of each draw where D* is `samples`, shape (draws, points).
+
+    There α A N^−α = β B D^−β (arXiv:2203.15556, Eq. 4).
+    """
+    terms = draws.columns("log_A", "log_B", "alpha", "beta")
+    alpha, beta = terms["alpha"], terms["beta"]
+    balance = np.log(alpha / beta) + terms["log_A"] - terms["log_B"]
+    return np.asarray(np.exp((balance + beta * np.log(samples)) / alpha))
 
 
 def draw_band(ax: Axes, x: np.ndarray, values: np.ndarray, colour: str, **line: object) -> None:

@@ -12,7 +12,7 @@ import pandas as pd
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from studies.study import COLUMNS, once_through, read_posterior, write_study
+from studies.study import COLUMNS, once_through, params_at, read_posterior, write_study
 
 from isoflop.forecast.allocate import optimal
 from isoflop.forecast.exponents import exponent_intervals
@@ -134,7 +134,7 @@ def law_rows(draws: Draws, most_jets: float) -> pd.DataFrame:
         "gamma": draws.gamma,
         "gamma_alpha": draws.gamma * draws.alpha,
         "gamma_beta": draws.gamma * draws.beta,
-        "params_where_jets_end": params_at(draws, most_jets),
+        "params_where_jets_end": params_at(draws, np.array([most_jets]))[:, 0],
     }
     rows = {name: quantiles(value[:, None])[:, 0] for name, value in own.items()}
     more = pd.DataFrame.from_dict(rows, orient="index", columns=COLUMNS)
@@ -142,12 +142,6 @@ def law_rows(draws: Draws, most_jets: float) -> pd.DataFrame:
     for name, published in (("gamma_alpha", PAPER["alpha"]), ("gamma_beta", PAPER["beta"])):
         whole.loc[name, "share_above_paper"] = np.mean(own[name] > published[0])
     return whole.rename_axis("quantity").reset_index().assign(group=draws.group)
-
-
-def params_at(draws: Draws, samples: float) -> np.ndarray:
-    """N* of each draw where D* is `samples`: α A N^−α = β B D^−β (arXiv:2203.15556, Eq. 4)."""
-    log_term = draws.log_B - draws.beta * np.log(samples) + np.log(draws.beta / draws.alpha)
-    return np.asarray(np.exp((draws.log_A - log_term) / draws.alpha))
 
 
 def figure_of(posterior: xr.DataTree, group: str) -> Figure:

@@ -11,7 +11,6 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from studies.repetition.worth import (
-    CAPS,
     MATCH,
     PRICE,
     dearest_repeat,
@@ -32,6 +31,8 @@ from isoflop.forecast.predict import (
     repetition_gain,
 )
 
+CAPS = (1_000.0, 4_000.0, 16_000.0)
+"""Distinct jets U of the sweep's repeated runs."""
 RATIOS = np.geomspace(1.0, 5e3, 60)
 """Compute over that of the best single pass."""
 FOREVER = 1e6

@@ -8,7 +8,7 @@ m and the price C/C₁ depend on r, α, β and ω alone.
 import numpy as np
 import pandas as pd
 import xarray as xr
-from studies.study import COLUMNS, fitted_runs
+from studies.study import COLUMNS, fitted_runs, params_at
 
 from isoflop.forecast.allocate import best_plan, golden_section
 from isoflop.forecast.predict import (
@@ -20,8 +20,6 @@ from isoflop.forecast.predict import (
     repetition_gain,
 )
 
-CAPS = (1_000.0, 4_000.0, 16_000.0)
-"""Distinct jets U of the sweep's repeated runs."""
 PASSES = (2.0, 4.0, 10.0, 16.0, 64.0)
 RATIOS = (3.0, 10.0, 30.0, 100.0)
 """Compute over that of the best single pass."""
@@ -134,13 +132,8 @@ def compute_at(draws: Draws, price: float) -> np.ndarray:
 def dearest_repeat(draws: Draws, runs: pd.DataFrame) -> float:
     """Largest compute of a repeated run over that of the best single pass on its jets, median."""
     again = runs[runs["passes"] > 1.0]
-    log_unique = np.log(again["unique_samples"].to_numpy())
-    columns = draws.columns("log_A", "log_B", "alpha", "beta")
-    alpha, beta = columns["alpha"], columns["beta"]
-    balance = np.log(alpha / beta) + columns["log_A"] - columns["log_B"]
-    single = draws.flops_per_param_sample * np.exp(
-        (balance + beta * log_unique) / alpha + log_unique
-    )
+    unique = again["unique_samples"].to_numpy()
+    single = draws.flops_per_param_sample * params_at(draws, unique) * unique
     return float((again["flops"].to_numpy() / np.median(single, axis=0)).max())
 
 

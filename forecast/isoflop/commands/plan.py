@@ -93,8 +93,7 @@ def plan(
     wanted = parse_target(target, probability=probability) if target else None
     limits = _constraints(max_jets, max_passes, days, gpus, latency)
     models = _cost_models(costs or [], measured)
-    models = {name: _in_currency_of(budget, one) for name, one in models.items()}
-    money = _money(budget, next(iter(models.values()))) if budget else None
+    money, models = _money(budget, models) if budget else (None, models)
     from isoflop.forecast.significance import read_scenario
     from isoflop.inference.posterior import load
 
@@ -148,27 +147,19 @@ def _cost_models(paths: list[Path], measured: Path | None) -> dict[str, "Costs"]
     }
 
 
-def _in_currency_of(budget: str, costs: "Costs") -> "Costs":
-    """The costs in the currency of the budget, where it is given in one."""
-    from isoflop.forecast.money import in_currency
-    from isoflop.forecast.units import CURRENCIES
-
-    unit = budget.strip()[-3:]
-    if unit not in CURRENCIES or costs.training_alone:
-        return costs
-    return in_currency(costs, unit, text=budget)
-
-
-def _money(budget: str, costs: "Costs") -> float:
-    """A budget in money, by the first cost file."""
-    from isoflop.forecast.money import worth
+def _money(budget: str, models: dict[str, "Costs"]) -> tuple[float, dict[str, "Costs"]]:
+    """A budget in money by the first cost file, and the files in its currency if it is in one."""
+    from isoflop.forecast.money import currency_of, in_currency, worth
     from isoflop.forecast.units import parse_amount
 
     amount = parse_amount(budget, thing="budget", example="2000 USD")
-    money = worth(costs, amount, text=budget)
+    currency = currency_of(amount.measures)
+    if currency:
+        models = {name: in_currency(one, currency, text=budget) for name, one in models.items()}
+    money = worth(next(iter(models.values())), amount, text=budget)
     if not 0.0 < money < float("inf"):
         raise ValueError(f"budget {budget!r} must be positive and finite, as '2000 USD'")
-    return money
+    return money, models
 
 
 def _options(

@@ -25,6 +25,11 @@ def in_unit(costs: Costs, money: float, unit: str) -> float:
     return money / (price * unit_scale(unit))
 
 
+def currency_of(measures: Measures) -> str | None:
+    """The currency that an amount of these measures is in, if it is money alone."""
+    return next((name for name in CURRENCIES if measures == measures_of(name)), None)
+
+
 def in_currency(costs: Costs, currency: str, *, text: str) -> Costs:
     """The same costs with every price in another currency.
 
@@ -71,11 +76,11 @@ def _price_of(costs: Costs, measures: Measures, text: str) -> float:
             "for example costs/delphes.toml, or a budget in FLOP"
         )
     known = _known_prices(costs)
-    missing = [name for name in CURRENCIES if measures == measures_of(name)]
-    if measures not in known and missing:
+    currency = currency_of(measures)
+    if measures not in known and currency:
         raise ValueError(
-            f"budget {text!r}: {costs.name} has no exchange rate of {missing[0]}; add "
-            f"exchange.{missing[0]} = '… {costs.currency}'"
+            f"budget {text!r}: {costs.name} has no exchange rate of {currency}; add "
+            f"exchange.{currency} = '… {costs.currency}'"
         )
     if measures not in known or not known[measures] > 0.0:
         raise ValueError(
