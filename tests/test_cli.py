@@ -215,10 +215,8 @@ MISTAKES = [
         "choose a folder you can write to",
     ),
     (("check", "none.nc"), "no posterior at none.nc; make one with `isoflop fit`"),
-    (
-        ("check", "{table}"),
-        "; a posterior is what `isoflop fit RUNS -o posterior.nc` writes",
-    ),
+    (("check", "{table}"), "not a NetCDF file that can be read"),
+    (("check", "{table}"), "; a posterior is what `isoflop fit RUNS -o posterior.nc` writes"),
     (
         ("fit", "{table}", "-o", "p.nc", "--map", "N=params"),
         "records have no column 'N'; write --map params=N, the name of isoflop's first",
