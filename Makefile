@@ -44,6 +44,8 @@ demo: $(VENV)/.base
 studies: $(VENV)/.all
 	$(BIN)/snakemake -s studies/Snakefile --cores 2 --forceall --quiet
 	$(BIN)/python -m studies.known_floor.draw
+	$(BIN)/python studies/schedules/schedules.py
+	$(BIN)/python studies/jets/rates.py
 	PATH=$(abspath $(BIN)):$$PATH $(BIN)/snakemake -s studies/budget/Snakefile --cores 2 --forceall --quiet
 	PATH=$(abspath $(BIN)):$$PATH $(BIN)/snakemake -s studies/ladder/Snakefile --cores 2 --forceall --quiet
 
