@@ -340,6 +340,7 @@ def test_the_report_of_the_demo_says_the_verdict_first_and_agrees_with_the_comma
     chromium: Chrome,
 ) -> None:
     assert DEMO.stat().st_size < 3e6
+    _show(chromium, width=1100, theme="light")
     _complaints(chromium)
     _open(chromium, DEMO)
     assert chromium.find_element(By.TAG_NAME, "h2").text == "Verdict"

@@ -160,18 +160,18 @@ def law_loss(draws: Draws, runs: Runs, *, every: int = 1) -> np.ndarray:
     Its error within the runs is left out: that is a property of the compute, which at a budget
     that also pays for jets would reward spending less of it.
     """
-    columns = {name: value[::every] for name, value in draws.columns(*LAW_VARIABLES).items()}
-    value = laws.loss(runs.params, runs.unique_samples, runs.epochs, **columns, final=draws.final)
-    return np.asarray(laws.bounded(value, draws.ceiling))
+    excess = law_excess(draws, runs, every=every) ** draws.gamma[::every, None]
+    return np.asarray(laws.bounded(draws.loss_inf[::every, None] + excess, draws.ceiling))
 
 
-def law_excess(draws: Draws, runs: Runs) -> np.ndarray:
+def law_excess(draws: Draws, runs: Runs, *, every: int = 1) -> np.ndarray:
     """What the law's loss is a rising function of in each draw, u; shape (draws, points).
 
     Each draw's loss is least where this is, and it is quicker.
     """
+    columns = {name: value[::every] for name, value in draws.columns(*LAW_VARIABLES).items()}
     size = runs.params, runs.unique_samples, runs.epochs
-    effective = laws.effective_samples(*size[1:], draws.omega[:, None])
-    penalty = laws.overfitting(*size, log_P=draws.log_P[:, None]) if draws.final else 0.0
-    terms = draws.columns("log_A", "log_B", "alpha", "beta")
+    effective = laws.effective_samples(*size[1:], columns["omega"])
+    penalty = laws.overfitting(*size, log_P=columns["log_P"]) if draws.final else 0.0
+    terms = {name: columns[name] for name in ("log_A", "log_B", "alpha", "beta")}
     return np.asarray(laws.reducible_base(runs.params, effective, **terms, penalty=penalty))

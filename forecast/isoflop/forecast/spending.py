@@ -20,7 +20,7 @@ import numpy as np
 
 MOST_PASSES = 1e4
 """Passes beyond which none is looked for: no gain ω known comes near."""
-COARSE = (25, 9)
+COARSE = (13, 5)
 """Points of the coarse grid in log N and v."""
 Score = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 """What is minimised, of N, U and e."""
@@ -84,12 +84,13 @@ def runs_at(
     """The runs at log N and v that spend the budget as far as the caps allow."""
     params = np.exp(log_params)
     left = np.maximum(budget - spending.serving * params, 0.0)
-    fewest, most = _passes(spending, left, params)
-    epochs = np.exp(np.log(fewest) + place * (np.log(most) - np.log(fewest)))
-    paid = left / (spending.training * params * epochs + spending.jet)
-    trained = spending.most_training / (params * epochs)
-    unique = np.minimum(np.minimum(paid, spending.most_jets), trained)
-    return Runs(params, np.maximum(unique, 1.0), epochs)
+    fewest, most = (np.log(passes) for passes in _passes(spending, left, params))
+    epochs = np.exp(fewest + place * (most - fewest))
+    seen = params * epochs
+    unique = left / (spending.training * seen + spending.jet)
+    if math.isfinite(spending.most_training):
+        unique = np.minimum(unique, spending.most_training / seen)
+    return Runs(params, np.clip(unique, 1.0, spending.most_jets), epochs)
 
 
 def search(
@@ -125,10 +126,14 @@ def search(
 def _passes(
     spending: Spending, left: np.ndarray, params: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The fewest and the most passes that make sense at N, with `left` to spend on jets."""
+    """The fewest and the most passes that make sense at N, with `left` to spend on jets.
+
+    Without a cap on jets or training, either is one number.
+    """
     a, b, cap, most = spending.training, spending.jet, spending.most_jets, spending.most_training
-    fewest = np.maximum((left / cap - b) / (a * params), 1.0)
-    limit = np.full(params.shape, min(spending.most_passes, MOST_PASSES))
+    fewest, limit = np.array(1.0), np.array(min(spending.most_passes, MOST_PASSES))
+    if math.isfinite(cap):
+        fewest = np.maximum((left / cap - b) / (a * params), fewest)
     if math.isfinite(most):
         # Passes from which on the training allowed, and not the budget or the jets, sets U.
         with np.errstate(divide="ignore"):
@@ -169,12 +174,13 @@ def _descend(
     # Each halving may be preceded by moves; a start from a grid needs one or two a scale.
     for _ in range(3 * rounds):
         next_n, next_v, moved = log_params, place, np.full(best.shape, False)
-        for dn, dv in ((i, j) for i in (-1, 0, 1) for j in (-1, 0, 1) if i or j):
-            n = np.clip(log_params + dn * step, 0.0, top)
-            v = np.clip(place + dv * step * per_log, 0.0, 1.0)
+        fewer, more = (np.clip(log_params + d * step, 0.0, top) for d in (-1.0, 1.0))
+        lower, higher = (np.clip(place + d * step * per_log, 0.0, 1.0) for d in (-1.0, 1.0))
+        around = [(n, v) for n in (fewer, log_params, more) for v in (lower, place, higher)]
+        for n, v in (*around[:4], *around[5:]):
             found = value(n, v)
             better = found < best
-            best = np.where(better, found, best)
+            best = np.minimum(found, best)
             next_n, next_v = np.where(better, n, next_n), np.where(better, v, next_v)
             moved |= better
         log_params, place = next_n, next_v
