@@ -1,8 +1,10 @@
 """How well do intervals hold? Every method on every table, the dearest runs hidden.
 
-Usage: python benchmarks/extrapolation.py [--quick] [--tables TEXT] [--holdouts X …] [--out FOLDER]
+Usage: python benchmarks/extrapolation.py [--quick] [--runs FOLDER] [--tables TEXT]
+           [--holdouts X …] [--out FOLDER]
 
-Tables: the public ones in ../shared/runs where they are, and studies/jets. One setting for all.
+Tables: the public ones in ../shared/runs where they are, and studies/jets, or every CSV file of
+--runs FOLDER (benchmarks/unseen: tables that no choice was made on). One setting for all.
 Prints a line a table, group, method and hold-out factor, then the means over groups; writes
 `extrapolation.json` and `extrapolation.png`. `--quick` leaves out the slow baselines. The method
 `shown` is no forecast: it is our model fitted to the hidden runs too, and so about the best that a
@@ -31,6 +33,12 @@ HOLDOUTS = (3.0, 10.0, 30.0)
 QUICK = ("isoflop", "varpro", "power-law")
 MAX_EPOCHS = 64.0
 """Passes over the same samples up to which the data-constrained runs are asked for."""
+
+
+def tables_in(folder: Path) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Name and runs of every CSV file of a folder."""
+    for path in sorted(folder.glob("*.csv")):
+        yield path.stem, read_records(path)
 
 
 def tables() -> Iterator[tuple[str, pd.DataFrame]]:
@@ -76,13 +84,14 @@ def main() -> None:
     """Run all back-tests and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--runs", type=Path, help="a folder of run tables instead")
     parser.add_argument("--tables", default="", help="only those with this in their name")
     parser.add_argument("--holdouts", type=float, nargs="+", default=HOLDOUTS)
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks")
     options = parser.parse_args()
     methods = QUICK if options.quick else METHODS
     rows: list[Row] = []
-    for name, records in tables():
+    for name, records in tables_in(options.runs) if options.runs else tables():
         if options.tables not in name:
             continue
         print(f"\n{name}")

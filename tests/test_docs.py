@@ -17,6 +17,7 @@ import pandas as pd
 import pytest
 from tests.studies.quoting import joined
 
+from isoflop.inference.backtest import Row
 from isoflop.inference.priors import DEFAULT, Normal
 from isoflop.training.records import read_records
 
@@ -119,6 +120,25 @@ def test_the_table_of_methods_is_what_the_benchmark_wrote() -> None:
         shown += f"{np.exp(one['crps']):.2f} | {ratio[method]:.2f} |"
         (line,) = [line for line in page.splitlines() if line.startswith(f"| {name}")]
         assert line.replace("*", "").endswith(shown.replace("*", "")), (line, shown)
+
+
+def test_what_readme_says_of_the_unseen_tables_is_what_the_benchmark_wrote(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    extrapolation = importlib.import_module("extrapolation")
+    written = ROOT / "benchmarks" / "unseen" / "extrapolation.json"
+    rows = [Row(**row) for row in json.loads(written.read_text(encoding="utf-8"))]
+    found = extrapolation.summary(rows)
+    held = {
+        name: f"{one['coverage_68']:.2f} and {one['coverage_95']:.2f}"
+        for name, one in found.iterrows()
+    }
+    ours, coupled = (found.loc[name, "crps_ratio"] for name in ("isoflop", "approach3-coupled"))
+    page = joined(ROOT / "README.md")
+    assert f"{found.loc['isoflop', 'groups']:.0f} forecasts) the ratio is {ours:.2f}" in page
+    assert f"hold {held['isoflop']}, those of approach 3 {held['approach3']}" in page
+    assert f"better there, {coupled:.2f}, and holds {held['approach3-coupled']}" in page
 
 
 def test_what_readme_says_of_the_designs_is_what_the_benchmark_wrote(
