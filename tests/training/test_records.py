@@ -1,11 +1,13 @@
 """The contract of the run records: what is read, what is filled in, what is refused."""
 
+import doctest
 from pathlib import Path
 
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from isoflop.training import record_faults
 from isoflop.training.records import (
     CurvePoint,
     RunRecord,
@@ -98,6 +100,17 @@ def test_missing_columns_are_named_with_the_remedy() -> None:
     assert str(caught.value) == (
         "runs.csv: missing column(s) params, loss; the table has run_id, samples; "
         "name the right ones with --map, for example --map params=N"
+    )
+
+
+def test_columns_by_another_name_are_suggested() -> None:
+    assert doctest.testmod(record_faults).failed == 0
+    table = _table().rename(columns={"samples": "Tokens", "loss": "val_loss"})
+    with pytest.raises(ValueError, match="missing") as caught:
+        complete_records(table, source="runs.csv")
+    assert str(caught.value) == (
+        "runs.csv: missing column(s) samples, loss; the table has run_id, params, Tokens, "
+        "val_loss; name the right ones with --map samples=Tokens --map loss=val_loss"
     )
 
 

@@ -9,6 +9,29 @@ import pandas as pd
 
 STATUSES = ("ok", "diverged", "overfitting")
 LOSS_KINDS = ("final", "best", "early_stopped", "smoothed")
+OTHER_NAMES = {
+    "params": "n n_params num_params parameters n_parameters num_parameters parameter_count "
+    "model_size",
+    "samples": "d tokens n_tokens num_tokens total_tokens train_tokens training_tokens tokens_seen "
+    "samples_seen n_samples examples jets",
+    "loss": "val_loss valid_loss validation_loss eval_loss test_loss final_loss",
+}
+"""What others call the columns that every table needs, in lower case."""
+
+
+def renaming(missing: Sequence[str], columns: Sequence[str]) -> str:
+    """How to name missing columns with `--map`: by what the table has, or by an example.
+
+    >>> renaming(["params", "samples"], ["N", "tokens", "loss"])
+    'name the right ones with --map params=N --map samples=tokens'
+    """
+    known = {name: OTHER_NAMES[name].split() for name in missing}
+    found = [
+        f"--map {name}={column}"
+        for name, others in known.items()
+        for column in [one for one in columns if one.lower() in others][:1]
+    ]
+    return "name the right ones with " + (" ".join(found) or "--map, for example --map params=N")
 
 
 def find_faults(frame: pd.DataFrame) -> list[str]:

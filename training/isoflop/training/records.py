@@ -30,6 +30,7 @@ from isoflop.training.record_faults import (
     find_faults,
     misspelt_columns,
     names_bits,
+    renaming,
 )
 
 RUN_SCHEMA = "isoflop.run_record/1"
@@ -212,13 +213,13 @@ def complete_records(frame: pd.DataFrame, *, source: str = "the table") -> pd.Da
     """Fill the defaults of the contract and check it; a `ValueError` names every fault."""
     required = [name for name in ("params", "samples", "loss") if name not in frame]
     if required:
-        have = ", ".join(map(str, frame.columns))
-        in_bits = [name for name in map(str, frame.columns) if names_bits(name)]
+        names = [str(name) for name in frame.columns]
+        have, in_bits = ", ".join(names), [name for name in names if names_bits(name)]
         if len(frame.columns) == 1 and re.search(r"[;\t]", have):
             raise ValueError(f"{source}: columns must be separated by commas; it has {have!r}")
         raise ValueError(
             f"{source}: missing column(s) {', '.join(required)}; the table has {have}; "
-            "name the right ones with --map, for example --map params=N"
+            + renaming(required, names)
             + (bits_remedy(in_bits[0]) if in_bits and "loss" in required else "")
         )
     if frame.empty:
