@@ -117,7 +117,7 @@ def target_goal(posterior: xr.DataTree, hidden: pd.DataFrame) -> Goal:
 def exact(posterior: xr.DataTree) -> xr.DataTree:
     """The posterior with the law taken at its word."""
     draws = posterior["posterior"].to_dataset()
-    zero = {name: draws[name] * 0.0 for name in ("walk", "kappa")}
+    zero = {name: draws[name] * 0.0 for name in ("walk", "walls", "rho", "kappa")}
     made = xr.DataTree.from_dict({"posterior": draws.assign(zero)})
     made["constant_data"], made["observed_data"] = (
         posterior["constant_data"],

@@ -51,10 +51,11 @@ def like_jets() -> xr.DataTree:
         for name, (middle, width) in LAW.items()
     }
     drawn["log_P"] = (dims, np.full(shape, laws.NO_PENALTY))
-    noise = {"sigma": 0.004, "sigma_slope": -0.1, "nu": 5.0, "kappa": 0.2}
+    noise = {"sigma": 0.004, "sigma_slope": -0.1, "rho": 0.1, "nu": 5.0, "kappa": 0.2}
     variables = drawn | {name: (dims[:2], np.full(shape[:2], v)) for name, v in noise.items()}
     law = xr.Dataset(variables, coords={"group": ["full-40"]})
     law["walk"] = ((*dims, "knot"), np.zeros((*shape, laws.KNOTS)))
+    law["walls"] = ((*dims, "side"), np.zeros((*shape, laws.SIDES)))
     n, d = (axis.ravel() for axis in np.meshgrid([1e3, 1e4, 1e5], [1e4, 1e5, 2e5]))
     runs = {"params": n, "samples": d, "unique_samples": d, "flops": 212.0 * n * d}
     constant = xr.Dataset({name: ("run", value) for name, value in runs.items()})

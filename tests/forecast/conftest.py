@@ -49,11 +49,12 @@ def make_posterior(
         for name, value in TRUTH.items()
     }
     theta["loss_inf"] = (dims, theta["loss_inf"][1] + np.array(list(offsets.values())))
-    values = {"sigma": SIGMA, "sigma_slope": SIGMA_SLOPE, "nu": NU, "kappa": KAPPA}
+    values = {"sigma": SIGMA, "sigma_slope": SIGMA_SLOPE, "rho": 0.0, "nu": NU, "kappa": KAPPA}
     noise = {name: np.full(shape[:2], value) for name, value in values.items()}
     variables = theta | {name: (dims[:2], value) for name, value in noise.items()}
     law = xr.Dataset(variables, coords={"group": groups})
     law["walk"] = ((*dims, "knot"), np.zeros((*shape, laws.KNOTS)))
+    law["walls"] = ((*dims, "side"), np.zeros((*shape, laws.SIDES)))
     constant = fitted_runs(offsets)
     constant["sigma_samples"] = ((), SIGMA_SAMPLES)
     constant["final"] = (("group",), np.full(len(groups), True))

@@ -23,7 +23,9 @@ def full_posterior(
         law[name] = law[name] * np.exp(0.1 * random.standard_normal(each))
     law["sigma_slope"] = law["sigma_slope"] + 0.02 * random.standard_normal(each)
     law["kappa"] = law["kappa"] + 0.3 * np.exp(0.2 * random.standard_normal(each))
+    law["rho"] = law["rho"] + 0.1 * np.exp(0.3 * random.standard_normal(each))
     law["walk"] = law["walk"] + 0.01 * random.standard_normal(law["walk"].shape)
+    law["walls"] = law["walls"] + 0.1 * random.standard_normal(law["walls"].shape)
     tree["posterior"] = law
     for kind, at in (("rejection", SIGNALS), ("efficiency", {"Hbb": 1000.0})):
         tree[f"link/{kind}"] = _link(each, list(offsets), at, random)

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from isoflop.forecast.allocate import best_plan, best_plans, capped, golden_section, optimal
 from isoflop.forecast.predict import Draws, group_draws, loss_draws
-from isoflop.inference.laws import KNOTS, NO_PENALTY
+from isoflop.inference.laws import KNOTS, NO_PENALTY, SIDES
 
 
 def law(
@@ -36,12 +36,14 @@ def law(
         omega=own_omega,
         sigma=sigma,
         sigma_slope=np.zeros_like(sigma),
+        rho=np.zeros_like(sigma),
         sigma_samples=1e6,
         nu=nu,
         log_P=np.full_like(sigma, NO_PENALTY),
         final=True,
         kappa=np.zeros_like(sigma),
         walk=np.zeros((len(sigma), KNOTS)),
+        walls=np.zeros((len(sigma), SIDES)),
         ceiling=np.inf,
         flops_per_param_sample=6.0,
         smallest_flops=1e12,

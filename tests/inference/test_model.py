@@ -32,9 +32,11 @@ OTHERS = {
     "log_penalty": np.log(0.07),
     "log_sigma": np.log(0.01),
     "sigma_slope": -0.1,
+    "log_rho": np.log(0.12),
     "log_nu_minus_2": np.log(6.0),
     "level": np.array([0.012]),
     "walk_step": np.array([[0.5, -1.0, 0.3, 2.0]]),
+    "wall_step": np.array([[-0.5, 1.0]]),
 }
 SITES = OTHERS | {f"{k}_group": np.array([v + MOVED.get(k, 0.0)]) for k, v in VALUES.items()}
 KAPPA = 0.2
@@ -57,12 +59,13 @@ def test_density_is_prior_times_likelihood(two_groups: Any) -> None:
         "log_penalty": DEFAULT.log_penalty,
         "log_sigma": DEFAULT.log_sigma,
         "sigma_slope": DEFAULT.sigma_slope,
+        "log_rho": DEFAULT.log_rho,
         "log_nu_minus_2": DEFAULT.log_nu_minus_2,
     }
     at = VALUES | OTHERS
     prior = sum(stats.norm.logpdf(at[k], p.location, p.scale) for k, p in priors.items())
     prior += stats.norm.logpdf(0.012, DEFAULT.level.location, DEFAULT.level.scale)
-    prior += np.sum(stats.norm.logpdf(SITES["walk_step"]))
+    prior += sum(np.sum(stats.norm.logpdf(SITES[k])) for k in ("walk_step", "wall_step"))
 
     gamma = np.exp(-0.1)
     alpha, beta = 0.4 / gamma, 0.3 / gamma
@@ -80,7 +83,20 @@ def test_density_is_prior_times_likelihood(two_groups: Any) -> None:
     u = u + final * overfitting
     mean = np.log(at_centre * P + u**gamma)
     own = 0.01 * (data.unique_samples * data.epochs / d0) ** -0.1
-    scale = np.sqrt(own**2 + (0.004 / data.loss) ** 2 + 1e-8)
+    # The best run of the same N D, where a fall of one term is worth the rise of the other.
+    product = data.params * data.unique_samples * data.epochs
+    balance = alpha * SHARE / (beta * (1 - SHARE))
+    best = n0 * (balance * (product / (n0 * d0)) ** beta) ** (1 / (alpha + beta))
+    u_best = u0 * SHARE * (best / n0) ** -alpha * (1 + alpha / beta)
+    lost = mean - np.log(at_centre * P + u_best**gamma)
+    assert (lost > 0.0).all()
+    fresh = u0 * (
+        SHARE * (data.params / n0) ** -alpha
+        + (1 - SHARE) * (data.unique_samples * data.epochs / d0) ** -beta
+    )
+    wall = np.log((at_centre * P + fresh**gamma) / (at_centre * P + u_best**gamma))
+    mean = mean + 0.3 * np.where(data.params > best, 1.0, -0.5) * wall
+    scale = np.sqrt(own**2 + (0.12 * lost) ** 2 + (0.004 / data.loss) ** 2 + 1e-8)
     # The error of the law, from the dearest run down.
     below = np.log10(records["flops"].max() / records["flops"].to_numpy())
     dearest, dear = np.quantile(below, (0.25, 0.5))

@@ -19,7 +19,7 @@ def test_round_trip_keeps_draws_units_and_origin(posterior: xr.DataTree, tmp_pat
     before, after = posterior["posterior"].to_dataset(), again["posterior"].to_dataset()
     xr.testing.assert_identical(before, after)
     assert after["loss_inf"].attrs["units"] == "nat"
-    assert again.attrs["schema"] == "isoflop.posterior/1"
+    assert again.attrs["schema"] == "isoflop.posterior/2"
     assert again.attrs["law"] == "additive"
 
 
@@ -40,7 +40,7 @@ def test_another_schema_version_is_refused(posterior: xr.DataTree, tmp_path: Pat
     with pytest.raises(ValueError, match="schema") as caught:
         contract.load(path)
     assert str(caught.value) == (
-        f"{path}: schema is 'isoflop.posterior/9', this version reads 'isoflop.posterior/1'; "
+        f"{path}: schema is 'isoflop.posterior/9', this version reads 'isoflop.posterior/2'; "
         "fit the runs again"
     )
 

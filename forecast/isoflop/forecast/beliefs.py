@@ -25,7 +25,7 @@ import xarray as xr
 
 from isoflop.forecast.candidates import cell_keys, fitted_cells
 from isoflop.forecast.goals import Goal
-from isoflop.forecast.predict import Draws, group_draws, loss_draws
+from isoflop.forecast.predict import Draws, group_draws, loss_draws, scatter_scale
 from isoflop.inference import laws
 from isoflop.inference.posterior import LAW_VARIABLES
 
@@ -74,13 +74,10 @@ def scatter_variance(draws: Draws, cells: pd.DataFrame) -> np.ndarray:
     A Student-t observation has the Fisher information (ν+1)/(ν+3)/σ² about its centre. The mean of
     its inverse over the draws bounds the expected variance from above.
     """
-    sigma = np.asarray(
-        laws.scatter(
-            (cells["unique_samples"] * cells["epochs"]).to_numpy(),
-            **draws.columns("sigma", "sigma_slope"),
-            reference=draws.sigma_samples,
-        )
+    params, unique, epochs = (
+        cells[name].to_numpy(float) for name in ("params", "unique_samples", "epochs")
     )
+    sigma = scatter_scale(draws, params, unique_samples=unique, epochs=epochs)
     nu = draws.nu[:, None]
     return np.asarray(((nu + 3.0) / (nu + 1.0) * sigma**2).mean(axis=0))
 

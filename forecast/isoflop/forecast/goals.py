@@ -12,8 +12,13 @@ import pandas as pd
 import xarray as xr
 
 from isoflop.forecast.allocate import Plan, best_per_draw, best_plan
-from isoflop.forecast.predict import Draws, extrapolation_decades, group_draws, loss_draws
-from isoflop.inference import laws
+from isoflop.forecast.predict import (
+    Draws,
+    extrapolation_decades,
+    group_draws,
+    loss_draws,
+    scatter_scale,
+)
 
 QUANTITIES = ("loss", "params_opt")
 """Forecasts that every posterior has."""
@@ -97,5 +102,5 @@ def _as_table(draws: Draws, plan: Plan) -> pd.DataFrame:
 
 def _scatter(draws: Draws, plan: Plan) -> np.ndarray:
     """Scale of the scatter of a run of this plan, shape (draws,)."""
-    noise = {"sigma": draws.sigma, "sigma_slope": draws.sigma_slope}
-    return np.asarray(laws.scatter(plan.samples, **noise, reference=draws.sigma_samples))
+    size = {"unique_samples": plan.unique_samples, "epochs": plan.epochs}
+    return scatter_scale(draws, plan.params, **size)[:, 0]

@@ -45,12 +45,16 @@ class Draws:
     """Relative scatter of a run's loss about the law, at D = `sigma_samples`."""
     sigma_slope: np.ndarray
     """Power of D in that scatter."""
+    rho: np.ndarray
+    """Scatter of a run off the optimum, as a share of what it loses there by the law."""
     nu: np.ndarray
     """Degrees of freedom of that scatter."""
     kappa: np.ndarray
     """Error of the law beyond the runs, in units of its fall per √decade."""
     walk: np.ndarray
     """Error of the law within the runs, in log loss at its knots, shape (draws, knots)."""
+    walls: np.ndarray
+    """Error of the law off the optimum, of what runs lose there; shape (draws, sides)."""
     ceiling: float
     """Largest loss there can be, in nat; ∞ where the law is that of the loss itself."""
     sigma_samples: float
@@ -89,6 +93,7 @@ def group_draws(posterior: xr.DataTree, group: str) -> Draws:
             for name in (*LAW_VARIABLES, *NOISE_VARIABLES)
         },
         walk=np.asarray(own["walk"].values, float).reshape(-1, own.sizes["knot"]),
+        walls=np.asarray(own["walls"].values, float).reshape(-1, own.sizes["side"]),
         ceiling=float(posterior.attrs["ceiling"]),
         final=bool(constant["final"].sel(group=group)),
         sigma_samples=float(constant["sigma_samples"]),
@@ -127,7 +132,8 @@ def loss_draws(
     (points,), or of shape (draws, points) where each draw has a point of its own.
     """
     run = _run(params, unique_samples, epochs)
-    return np.asarray(laws.bounded(_expected_value(draws, run), draws.ceiling))
+    value = _expected_value(draws, run, _lost(draws, run))
+    return np.asarray(laws.bounded(value, draws.ceiling))
 
 
 def predictive_draws(
@@ -140,25 +146,50 @@ def predictive_draws(
 ) -> np.ndarray:
     """Loss of a new run [nat], shape (draws, points): the law's, its error and the scatter.
 
-    log V = log V_law + w(C) + κ s(x) z + σ(D) t_ν, as in the model: w is the law's error within the
-    runs, s the scale `laws.drift` of that beyond them. Each draw has one z and one t, shared by all
-    its points: the distribution at a point is the right one, and intervals along a curve are
-    smooth.
+    log V = log V_law + w(C) + ζ x + κ s(d) z + σ t_ν, as in the model: w and ζ x are the law's
+    error within the runs, s the scale `laws.drift` of that d decades beyond them, σ that of
+    `scatter_scale`. Each draw has one z and one t, shared by all its points: the distribution at a
+    point is the right one, and intervals along a curve are smooth.
     """
     run = _run(params, unique_samples, epochs)
-    scale = laws.scatter(
-        run[1] * run[2],
-        **draws.columns("sigma", "sigma_slope"),
-        reference=draws.sigma_samples,
-    )
+    lost = _lost(draws, run)
     own = deviates(draws, seed=seed)
-    scatter = np.asarray(scale) * own.scatter[:, None]
+    scatter = _scatter_scale(draws, run, lost) * own.scatter[:, None]
     walk = (draws.kappa * own.drift)[:, None]
     beyond = np.maximum(_decades(draws, run), 0.0)
     drift = walk * np.asarray(laws.drift(beyond, *run, **draws.columns(*LAW_VARIABLES)))
     # Heavy tails reach beyond what an exponential can hold.
     factor = np.exp(np.clip(drift + scatter, -500.0, 500.0))
-    return np.asarray(laws.bounded(_expected_value(draws, run) * factor, draws.ceiling))
+    return np.asarray(laws.bounded(_expected_value(draws, run, lost) * factor, draws.ceiling))
+
+
+def scatter_scale(
+    draws: Draws,
+    params: ArrayLike,
+    *,
+    unique_samples: ArrayLike,
+    epochs: ArrayLike = 1.0,
+) -> np.ndarray:
+    """Scale of a run's log loss about the law, shape (draws, points).
+
+    √[σ(D)² + (ρ x)²], x being what the run loses to the best of its compute.
+    """
+    run = _run(params, unique_samples, epochs)
+    return _scatter_scale(draws, run, _lost(draws, run))
+
+
+def _scatter_scale(draws: Draws, run: tuple[np.ndarray, ...], lost: np.ndarray) -> np.ndarray:
+    own = laws.scatter(
+        run[1] * run[2],
+        **draws.columns("sigma", "sigma_slope"),
+        reference=draws.sigma_samples,
+    )
+    return np.asarray(np.hypot(own, draws.rho[:, None] * lost.sum(axis=0)))
+
+
+def _lost(draws: Draws, run: tuple[np.ndarray, ...]) -> np.ndarray:
+    """What runs lose to the best of their compute, part by part, shape (3, draws, points)."""
+    return np.asarray(laws.excess(*run, final=draws.final, **draws.columns(*LAW_VARIABLES)))
 
 
 def _run(params: ArrayLike, unique_samples: ArrayLike, epochs: ArrayLike) -> tuple[np.ndarray, ...]:
@@ -172,17 +203,15 @@ def _decades(draws: Draws, run: tuple[np.ndarray, ...]) -> np.ndarray:
     return np.asarray(np.log10(flops / draws.largest_flops))
 
 
-def _expected_value(draws: Draws, run: tuple[np.ndarray, ...]) -> np.ndarray:
+def _expected_value(draws: Draws, run: tuple[np.ndarray, ...], lost: np.ndarray) -> np.ndarray:
     """V of the law, corrected by its error within the runs; shape (draws, points)."""
     span = np.log10(draws.largest_flops / draws.smallest_flops)
-    log_value = laws.expected_log_value(
-        run,
-        draws.columns(*LAW_VARIABLES),
-        final=draws.final,
-        weights=laws.knot_weights(-_decades(draws, run), span),
-        walk=draws.walk.T[..., None],
-    )
-    return np.asarray(np.exp(log_value))
+    weights = np.moveaxis(laws.knot_weights(-_decades(draws, run), span), -1, 0)
+    errors = [*zip(weights, draws.walk.T[..., None], strict=True)]
+    errors += zip(lost[: laws.SIDES], draws.walls.T[..., None], strict=True)
+    theta = draws.columns(*LAW_VARIABLES)
+    value = laws.expected_log_value(run, theta, final=draws.final, errors=errors)
+    return np.asarray(np.exp(value))
 
 
 def repetition_gain(draws: Draws, epochs: ArrayLike) -> np.ndarray:

@@ -251,6 +251,8 @@ def _ranked_sites(
     kept["level"] = runs.level + kept["level"]
     # The law's error at the cheapest run adds up all of its steps.
     kept["walk"] = kept["walk"][..., -1]
+    walls = kept.pop("walls")
+    kept |= {"small_wall": walls[..., 0], "large_wall": walls[..., 1]}
     kept["forecast"] = predictive.expected_log_loss(sites, beyond)
     return kept
 

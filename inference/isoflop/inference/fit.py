@@ -12,7 +12,7 @@ from isoflop.inference import baselines, predictive, tree
 from isoflop.inference import posterior as contract
 from isoflop.inference.density import CHUNK
 from isoflop.inference.diagnostics import sampler_verdict
-from isoflop.inference.laws import KNOTS, NO_PENALTY, Law, law_named
+from isoflop.inference.laws import KNOTS, NO_PENALTY, SIDES, Law, law_named
 from isoflop.inference.link import link_groups
 from isoflop.inference.mode import find_mode
 from isoflop.inference.model import RunData, group_names, new_runs, run_data
@@ -262,10 +262,12 @@ def _bootstrap(
     theta["omega"] = np.full_like(theta["alpha"], UNBOUNDED_GAIN)
     theta["log_P"] = np.full_like(theta["alpha"], NO_PENALTY)
     residuals = np.concatenate([one.residuals for one in fits])
-    noise = {"sigma": float(residuals.std()), "sigma_slope": 0.0, "nu": 1e6, "kappa": 0.0}
+    noise = {"sigma": float(residuals.std()), "nu": 1e6}
+    noise |= dict.fromkeys(("sigma_slope", "rho", "kappa"), 0.0)
     shape = theta["alpha"].shape[:2]
     sites = theta | {name: np.full(shape, value) for name, value in noise.items()}
     sites["walk"] = np.zeros((*theta["alpha"].shape, KNOTS))
+    sites["walls"] = np.zeros((*theta["alpha"].shape, SIDES))
     return Sampled(sites, {}, {}, None)
 
 

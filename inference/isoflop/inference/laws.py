@@ -38,6 +38,8 @@ LARGE = 300.0
 """Logarithm at which a number is cut off; its square is still finite."""
 KNOTS = 4
 """Knots of the law's own error within the runs of a group: about one a decade in most sweeps."""
+SIDES = 2
+"""Networks smaller and larger than the best of their compute."""
 
 
 @dataclass(frozen=True)
@@ -240,6 +242,42 @@ def bounded(value: ArrayLike, ceiling: float) -> Array:
     return unbounded_value / (1.0 + unbounded_value / ceiling)
 
 
+def excess(
+    params: ArrayLike,
+    unique_samples: ArrayLike,
+    epochs: ArrayLike = 1.0,
+    *,
+    final: ArrayLike = 1.0,
+    **theta: ArrayLike,
+) -> Array:
+    """What runs lose to the best run of the same N·D, by the law, in log loss; shape (3, ...).
+
+    The first row is what a network loses that is smaller than the best one, the second what one
+    loses that is larger, both on fresh samples, and the third what repeats and overfitting add.
+
+    >>> law = dict(loss_inf=1.0, log_A=0.0, log_B=0.0, alpha=0.5, beta=0.5)
+    >>> lost = excess(np.array([10.0, 100.0, 1000.0]), np.array([1e3, 1e2, 1e1]), **law)
+    >>> np.round(lost, 3) + 0.0
+    array([[0.116, 0.   , 0.   ],
+           [0.   , 0.   , 0.116],
+           [0.   , 0.   , 0.   ]])
+    """
+    xp = _namespace(params, unique_samples, epochs, final, *theta.values())
+    log_A, log_B, alpha, beta = (theta[name] for name in ("log_A", "log_B", "alpha", "beta"))
+    samples = xp.asarray(unique_samples) * epochs
+    best = _log_optimal_params(xp.log(params * samples), log_A, log_B, alpha, beta)
+    # At the optimum αA N^−α = βB D^−β.
+    log_u = log_A - alpha * best + xp.log1p(xp.asarray(alpha) / beta)
+    least = xp.log(theta["loss_inf"] + xp.exp(theta.get("gamma", 1.0) * log_u))
+    fresh = xp.log(loss(params, samples, **theta))
+    own = xp.log(loss(params, unique_samples, epochs, **theta, final=final))
+    # On fresh samples, where nothing is lost at the optimum, so that the sides meet there.
+    lost, larger = xp.maximum(fresh - least, 0.0), xp.log(params) > best
+    sides = xp.where(larger, 0.0, lost), xp.where(larger, lost, 0.0)
+    parts: Array = xp.stack([*sides, xp.maximum(own - fresh, 0.0)])
+    return parts
+
+
 def scatter(
     samples: ArrayLike, *, sigma: ArrayLike, sigma_slope: ArrayLike, reference: ArrayLike
 ) -> Array:
@@ -323,16 +361,16 @@ def expected_log_value(
     theta: Mapping[str, np.ndarray],
     *,
     final: ArrayLike,
-    weights: np.ndarray,
-    walk: Iterable[np.ndarray],
+    errors: Iterable[tuple[np.ndarray, np.ndarray]],
 ) -> np.ndarray:
     """log V of the law at N, U and e of `run`, corrected by its error within the runs.
 
-    `weights` are those of `knot_weights`; `walk` gives the error at each knot in turn, for all
-    knots at once would take `KNOTS` times the memory. Everything broadcasts.
+    `errors` are weights and what they weigh, one after the other, for all at once would take many
+    times the memory: the walk at its knots (`knot_weights`), the walls of the two sides (`excess`).
+    Everything broadcasts.
     """
     value = np.log(loss(*run, **theta, final=final))
-    for weight, error in zip(np.moveaxis(weights, -1, 0), walk, strict=True):
+    for weight, error in errors:
         value = value + weight * error
     return np.asarray(value)
 
@@ -353,6 +391,19 @@ def compute_optimal(
     """
     xp = _namespace(flops, log_A, log_B, alpha, beta, flops_per_param_sample)
     product = xp.log(flops) - xp.log(flops_per_param_sample)
-    balance = xp.log(alpha) - xp.log(beta) + log_A - log_B
-    log_params = (balance + beta * product) / (xp.asarray(alpha) + beta)
+    log_params = _log_optimal_params(product, log_A, log_B, alpha, beta)
     return xp.exp(log_params), xp.exp(product - log_params)
+
+
+def _log_optimal_params(
+    log_product: ArrayLike,
+    log_A: ArrayLike,
+    log_B: ArrayLike,
+    alpha: ArrayLike,
+    beta: ArrayLike,
+) -> Array:
+    """Logarithm of N* where log(N·D) is given."""
+    xp = _namespace(log_product, log_A, log_B, alpha, beta)
+    balance = xp.log(alpha) - xp.log(beta) + log_A - log_B
+    log_params: Array = (balance + beta * xp.asarray(log_product)) / (xp.asarray(alpha) + beta)
+    return log_params

@@ -2,8 +2,8 @@
 
 For run i of group g, with the law of `isoflop.inference.laws`:
 
-    log loss_i ~ StudentT(ν, log L(N_i, U_i, e_i; θ_g) + w_g(C_i), σ_i)
-    σ_i² = [σ (D_i / D₀)^slope]² + (stderr_i / loss_i)² + 10⁻⁸
+    log loss_i ~ StudentT(ν, log L(N_i, U_i, e_i; θ_g) + w_g(C_i) + ζ_g y_i, σ_i)
+    σ_i² = [σ (D_i / D₀)^slope]² + (ρ x_i)² + (stderr_i / loss_i)² + 10⁻⁸
 
 but for one run in a hundred that has gone wrong and scatters by tens of per cent; without it such a
 run would fatten the tail of all others. A forecast is for a run that goes right.
@@ -13,6 +13,12 @@ the dearest run and goes down to the cheapest. Between its `laws.KNOTS` evenly s
 linear. Without it a hundred cheap runs would fix a law that the dear ones contradict.
 Its scale, κ times the fall of the runs' loss per √decade, is held at what the runs say of it
 (`isoflop.inference.wander`): sampled, it would bend the posterior into a funnel.
+
+Nor is a law exact across the budgets, where it says by how much a network too small or too large
+for its compute falls behind. x_i, what run i loses to the best run of its compute by the law, may
+be more or less by a share: one of each run's own, of scale ρ, and for y_i, what it would lose on
+fresh samples, one for all runs of a group on either side, ζ_g. Without it the walls of the valley,
+where most runs lie, would decide how its floor falls.
 
 It is sampled in an orthogonal parametrisation. At the centre (N₀, D₀) of the runs
 
@@ -203,23 +209,23 @@ def _own_stderr(records: pd.DataFrame) -> np.ndarray:
 
 def scaling_model(data: RunData, law: Law, priors: Priors = DEFAULT) -> None:
     """The joint density of the parameters and the runs."""
-    theta, noise, walk = sample_parameters(data, law, priors)
-    mean = laws.loss(
-        data.params,
-        data.unique_samples,
-        data.epochs,
-        **{name: value[data.group] for name, value in theta.items()},
-        final=data.final,
-    )
+    theta, noise, walk, walls = sample_parameters(data, law, priors)
+    run = data.params, data.unique_samples, data.epochs
+    own = {name: value[data.group] for name, value in theta.items()}
+    mean = jnp.log(laws.loss(*run, **own, final=data.final))
+    mean += jnp.sum(data.hats * walk[data.group], axis=-1)
     sigma = laws.scatter(
         data.unique_samples * data.epochs,
         sigma=noise["sigma"],
         sigma_slope=noise["sigma_slope"],
         reference=jnp.exp(data.centre[1]),
     )
-    scale = jnp.sqrt(sigma**2 + data.relative_stderr**2)
-    error = jnp.sum(data.hats * walk[data.group], axis=-1)
-    likelihood = _scattered(jnp.log(mean) + error, scale, noise["nu"])
+    variance = sigma**2 + data.relative_stderr**2
+    if law.errs:
+        lost = laws.excess(*run, **own, final=data.final)
+        mean += jnp.sum(lost[: laws.SIDES] * walls[data.group].T, axis=0)
+        variance += jnp.square(noise["rho"] * jnp.sum(lost, axis=0))
+    likelihood = _scattered(mean, jnp.sqrt(variance), noise["nu"])
     with numpyro.handlers.mask(mask=data.observed):
         numpyro.sample("log_loss_obs", likelihood, obs=jnp.log(data.loss))
 
@@ -233,19 +239,23 @@ def _scattered(mean: Array, scale: Array, nu: Array) -> dist.Distribution:
 
 def sample_parameters(
     data: RunData, law: Law, priors: Priors = DEFAULT
-) -> tuple[dict[str, Array], dict[str, Array], Array]:
-    """The prior: the law's parameters by name, shape (groups,) each, those of the scatter, w.
+) -> tuple[dict[str, Array], dict[str, Array], Array, Array]:
+    """The prior: the law's parameters by name, shape (groups,) each, those of the scatter, w, ζ.
 
-    The law's error w is log loss at the knots, shape (groups, `laws.KNOTS`).
+    The law's error w is log loss at the knots, shape (groups, `laws.KNOTS`), that of the walls ζ a
+    share of what runs lose there, shape (groups, 2).
     """
     theta = _group_parameters(data, law, priors)
     noise = {
         "sigma": jnp.exp(numpyro.sample(NOISE, _normal(priors.log_sigma))),
         "nu": 2.0 + jnp.exp(numpyro.sample("log_nu_minus_2", _normal(priors.log_nu_minus_2))),
+        "rho": jnp.zeros(()),
     }
+    if law.errs:
+        noise["rho"] = jnp.exp(numpyro.sample("log_rho", _normal(priors.log_rho)))
     noise = {name: numpyro.deterministic(name, value) for name, value in noise.items()}
     noise["sigma_slope"] = numpyro.sample(UNEVEN, _normal(priors.sigma_slope))
-    return theta, noise, _walk(data)
+    return theta, noise, _walk(data), _walls(data, law, priors)
 
 
 def _walk(data: RunData) -> Array:
@@ -254,6 +264,15 @@ def _walk(data: RunData) -> Array:
     steps = numpyro.sample("walk_step", dist.Normal(0.0, 1.0).expand(shape).to_event(2))
     scale = data.kappa * data.fall * jnp.sqrt(data.span / laws.KNOTS)
     return jnp.asarray(numpyro.deterministic("walk", scale[:, None] * jnp.cumsum(steps, axis=-1)))
+
+
+def _walls(data: RunData, law: Law, priors: Priors) -> Array:
+    """The error of the law where the network is too small and too large, as a share of the loss."""
+    shape = (data.level.shape[0], laws.SIDES)
+    steps = jnp.zeros(shape)
+    if law.errs:
+        steps = numpyro.sample("wall_step", dist.Normal(0.0, 1.0).expand(shape).to_event(2))
+    return jnp.asarray(numpyro.deterministic("walls", priors.walls.scale * steps))
 
 
 def _group_parameters(data: RunData, law: Law, priors: Priors) -> dict[str, Array]:

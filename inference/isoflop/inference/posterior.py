@@ -25,7 +25,7 @@ import xarray as xr
 
 from isoflop.files import writing
 
-SCHEMA = "isoflop.posterior/1"
+SCHEMA = "isoflop.posterior/2"
 GROUPS = (
     "posterior",
     "log_likelihood",
@@ -62,6 +62,7 @@ LAW_VARIABLES = {
 NOISE_VARIABLES = {
     "sigma": Variable((), "", "relative scatter of a run's loss at D = `sigma_samples`", "σ"),
     "sigma_slope": Variable((), "", "power of D in that scatter", "slope of σ"),
+    "rho": Variable((), "", "scatter off the optimum, of what a run loses there by the law", "ρ"),
     "nu": Variable((), "", "degrees of freedom of that scatter", "ν"),
     "kappa": Variable((), "", "error of the law beyond the runs, of its fall per √decade", "κ"),
 }
@@ -75,6 +76,9 @@ SCALE_VARIABLES = {
 }
 ERROR_VARIABLES = {
     "walk": Variable(("group", "knot"), "", "error of the law within the runs, in log loss", "w"),
+    "walls": Variable(
+        ("group", "side"), "", "error of the law off the optimum, of what runs lose there", "ζ"
+    ),
 }
 LINK_VARIABLES = {
     "level": Variable(

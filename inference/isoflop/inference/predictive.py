@@ -18,15 +18,23 @@ Draws = Mapping[str, np.ndarray]
 
 def expected_log_loss(draws: Draws, data: RunData) -> np.ndarray:
     """log V of the law and its error within the runs, for every draw and run; no scatter."""
-    run = data.params, data.unique_samples, data.epochs
-    walk = np.asarray(draws["walk"])
-    return laws.expected_log_value(
-        run,
-        _theta(draws, data),
-        final=data.final,
-        weights=data.hats,
-        walk=(walk[..., data.group, knot] for knot in range(laws.KNOTS)),
-    )
+    return _expected_log_loss(draws, data, _lost(draws, data))
+
+
+def _expected_log_loss(draws: Draws, data: RunData, lost: np.ndarray) -> np.ndarray:
+    walk, walls = (np.asarray(draws[name])[..., data.group, :] for name in ("walk", "walls"))
+    errors = [(data.hats[:, k], walk[..., k]) for k in range(laws.KNOTS)]
+    errors += [(lost[side], walls[..., side]) for side in range(laws.SIDES)]
+    return laws.expected_log_value(_run(data), _theta(draws, data), final=data.final, errors=errors)
+
+
+def _lost(draws: Draws, data: RunData) -> np.ndarray:
+    """What each run loses to the best of its compute, part by part, for every draw."""
+    return np.asarray(laws.excess(*_run(data), final=data.final, **_theta(draws, data)))
+
+
+def _run(data: RunData) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return data.params, data.unique_samples, data.epochs
 
 
 def log_likelihood(draws: Draws, data: RunData) -> np.ndarray:
@@ -62,8 +70,7 @@ def replicated_log_value(draws: Draws, data: RunData, *, seed: int) -> np.ndarra
 
 def drift(draws: Draws, data: RunData) -> np.ndarray:
     """Scale of the law's own error for every draw and run, at κ = 1."""
-    run = data.decades, data.params, data.unique_samples, data.epochs
-    return np.asarray(laws.drift(*run, **_theta(draws, data)))
+    return np.asarray(laws.drift(data.decades, *_run(data), **_theta(draws, data)))
 
 
 def _theta(draws: Draws, data: RunData) -> dict[str, np.ndarray]:
@@ -73,9 +80,11 @@ def _theta(draws: Draws, data: RunData) -> dict[str, np.ndarray]:
 
 def _student_t(draws: Draws, data: RunData) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Location, scale and degrees of freedom of the runs' log losses, per draw."""
-    sigma, slope, nu = (
-        np.asarray(draws[name])[..., None] for name in ("sigma", "sigma_slope", "nu")
+    sigma, slope, rho, nu = (
+        np.asarray(draws[name])[..., None] for name in ("sigma", "sigma_slope", "rho", "nu")
     )
     samples, reference = data.unique_samples * data.epochs, np.exp(data.centre[1])
     own = laws.scatter(samples, sigma=sigma, sigma_slope=slope, reference=reference)
-    return expected_log_loss(draws, data), np.hypot(np.asarray(own), data.relative_stderr), nu
+    lost = _lost(draws, data)
+    scale = np.sqrt(own**2 + (rho * lost.sum(axis=0)) ** 2 + data.relative_stderr**2)
+    return _expected_log_loss(draws, data, lost), np.asarray(scale), nu

@@ -48,9 +48,10 @@ def published_posterior(
     theta = _law_draws(law, draws, rng)
     sites = {name: value[None, :, None] for name, value in theta.items()}
     kappa = np.exp(_normal(DEFAULT.log_kappa.location, DEFAULT.log_kappa.scale, draws, rng))
-    noise = {"sigma": law.scatter, "sigma_slope": 0.0, "nu": GAUSSIAN, "kappa": kappa}
+    noise = {"sigma": law.scatter, "sigma_slope": 0.0, "rho": 0.0, "nu": GAUSSIAN, "kappa": kappa}
     sites |= {name: np.broadcast_to(value, (draws,))[None] for name, value in noise.items()}
     sites["walk"] = np.zeros((1, draws, 1, laws.KNOTS))
+    sites["walls"] = np.zeros((1, draws, 1, laws.SIDES))
     anchor = _anchor_record(law)
     at = law.anchor.params, law.anchor.samples
     loss = np.asarray(laws.loss(*at, **theta)) * np.exp(law.scatter * rng.normal(size=draws))

@@ -19,7 +19,8 @@ function unpack(packed, draws) {
 function unpackGroup(group, draws) {
   const columns = {};
   for (const [name, packed] of Object.entries(group.columns)) columns[name] = unpack(packed, draws);
-  return { ...group, columns, walk: group.walk.map((packed) => unpack(packed, draws)) };
+  const unpacked = (rows) => rows.map((packed) => unpack(packed, draws));
+  return { ...group, columns, walk: unpacked(group.walk), walls: unpacked(group.walls) };
 }
 
 function logAddExp(a, b) {
@@ -42,7 +43,7 @@ function knotWeights(group, beyond) {
 
 // Loss [nat] of a new run of N parameters and D distinct samples: predict.predictive_draws.
 function lossDraws(data, group, params, samples) {
-  const { loss_inf, log_A, log_B, alpha, beta, gamma, scatter, scatter_slope, drift } = group.columns;
+  const { scatter, scatter_slope, scatter_off, drift } = group.columns;
   const decades = decadesBeyond(group, params, samples);
   const weights = knotWeights(group, decades);
   const beyond = Math.max(decades, 0);
@@ -52,16 +53,31 @@ function lossDraws(data, group, params, samples) {
   const ceiling = data.ceiling ?? Infinity;
   const loss = new Float64Array(data.draws);
   for (let i = 0; i < loss.length; i++) {
-    const u = logAddExp(log_A[i] - alpha[i] * logN, log_B[i] - beta[i] * logD);
-    let within = 0;
+    const own = lawLoss(group.columns, i, logN, logD);
+    const bestN = bestLogN(group.columns, i, logN + logD);
+    const lost = Math.max(Math.log(own / lawLoss(group.columns, i, bestN, logN + logD - bestN)), 0);
+    let within = group.walls[logN > bestN ? 1 : 0][i] * lost;
     for (let k = 0; k < weights.length; k++) within += weights[k] * group.walk[k][i];
-    const value = (loss_inf[i] + Math.exp(gamma[i] * u)) * Math.exp(within);
-    let error = scatter[i] * Math.exp(scatter_slope[i] * logRatio);
+    const value = own * Math.exp(within);
+    const along = scatter[i] * Math.exp(scatter_slope[i] * logRatio);
+    let error = Math.sign(along) * Math.hypot(along, scatter_off[i] * lost);
     if (beyond > 0) error += drift[i] * Math.sqrt(beyond) * fallPerDecade(group.columns, i, logN - edge, logD - edge);
     const drawn = value * Math.exp(Math.min(Math.max(error, -500), 500));
     loss[i] = drawn / (1 + drawn / ceiling);
   }
   return loss;
+}
+
+// Loss [nat] of the law at N and D: laws.loss.
+function lawLoss({ loss_inf, log_A, log_B, alpha, beta, gamma }, i, logN, logD) {
+  const u = logAddExp(log_A[i] - alpha[i] * logN, log_B[i] - beta[i] * logD);
+  return loss_inf[i] + Math.exp(gamma[i] * u);
+}
+
+// Logarithm of the best N of a product N D: laws.compute_optimal.
+function bestLogN({ log_A, log_B, alpha, beta }, i, product) {
+  const balance = Math.log(alpha[i] / beta[i]) + log_A[i] - log_B[i];
+  return (balance + beta[i] * product) / (alpha[i] + beta[i]);
 }
 
 // -d log L / d log10 C where N and D grow together: laws.fall_per_decade.
@@ -75,13 +91,11 @@ function fallPerDecade({ loss_inf, log_A, log_B, alpha, beta, gamma }, i, logN, 
 
 // Each draw's own best N and D of a budget [FLOP]: allocate.optimal, kept to N >= 1 and D >= 1.
 function optimumDraws(data, group, flops) {
-  const { log_A, log_B, alpha, beta } = group.columns;
   const product = Math.log(flops / group.flops_per_param_sample);
   const params = new Float64Array(data.draws), samples = new Float64Array(data.draws);
   const edge = 2e-5;
   for (let i = 0; i < params.length; i++) {
-    const balance = Math.log(alpha[i]) - Math.log(beta[i]) + log_A[i] - log_B[i];
-    let logN = Math.min(Math.max((balance + beta[i] * product) / (alpha[i] + beta[i]), 0), product);
+    let logN = Math.min(Math.max(bestLogN(group.columns, i, product), 0), product);
     if (logN < edge) logN = 0;
     else if (logN > product - edge) logN = product;
     params[i] = Math.exp(logN);

@@ -137,6 +137,7 @@ def _group(
         "largest_flops": law.largest_flops,
         "columns": _columns(law, stride=stride, seed=question.seed),
         "walk": [pack(knot[::stride]) for knot in law.walk.T],
+        "walls": [pack(side[::stride]) for side in law.walls.T],
         "params": [plan.params for plan in plans],
         "at_bound": [min(plan.params, plan.samples) <= 1.0 for plan in plans],
         "decades": [plan.extrapolation_decades for plan in plans],
@@ -157,11 +158,12 @@ def _device(costs: Costs | None) -> dict[str, Any] | None:
 
 
 def _columns(law: Draws, *, stride: int, seed: int) -> dict[str, Any]:
-    """Packed columns: the law, σ·t and its power of D, and κ·z."""
+    """Packed columns: the law, σ·t and its power of D, ρ·t, and κ·z."""
     own = deviates(law, seed=seed)
     columns = {name: getattr(law, name) for name in LAW_COLUMNS}
     columns["scatter"] = law.sigma * own.scatter
     columns["scatter_slope"] = law.sigma_slope
+    columns["scatter_off"] = law.rho * own.scatter
     columns["drift"] = law.kappa * own.drift
     return {name: pack(column[::stride]) for name, column in columns.items()}
 
