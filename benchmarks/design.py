@@ -90,7 +90,9 @@ def quick_posterior(records: pd.DataFrame, seed: int) -> xr.DataTree:
     sites |= {"kappa": wander.draws(DRAWS, seed=seed)}
     single = {name: value[None] for name, value in sites.items()}
     parts = {"posterior": tree.law_dataset(single, groups)}
-    parts |= tree.run_groups(records, groups, reference=float(np.exp(data.centre[1])))
+    parts |= tree.run_groups(
+        records, groups, reference=float(np.exp(data.centre[1])), told=data.told
+    )
     made = xr.DataTree.from_dict(parts)
     made.attrs = {"schema": contract.SCHEMA, "law": law.name, "ceiling": np.inf}
     return made

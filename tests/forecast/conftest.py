@@ -58,6 +58,7 @@ def make_posterior(
     constant = fitted_runs(offsets)
     constant["sigma_samples"] = ((), SIGMA_SAMPLES)
     constant["final"] = (("group",), np.full(len(groups), True))
+    constant["told"] = (("group",), np.full(len(groups), True))
     constant["flops_per_param_sample"] = (("group",), np.full(len(groups), COST))
     tree = {name: xr.Dataset() for name in contract.GROUPS}
     tree |= {

@@ -118,9 +118,9 @@ def test_the_back_test_prefers_the_bounded_law_for_a_rate_that_saturates() -> No
 def test_a_loss_without_a_floor_is_not_given_one() -> None:
     theta = {"loss_inf": 0.0, "log_A": 2.0, "log_B": 4.0, "alpha": 0.7, "beta": 0.8, "gamma": 0.7}
     cells = [(n, d, 1.0) for n in np.geomspace(100, 3e4, 6) for d in np.geomspace(1e3, 1e6, 7)]
-    runs = simulate_runs({"all": theta}, cells, sigma=0.02, seed=5)
-    (row,) = backtest(runs, holdout=30.0).rows
-    # A prior that is normal in the logit of its share forecasts 4.2 % too much, CRPS 2.8.
-    assert abs(row.bias) < 3.0
-    assert row.crps < 2.0
-    assert row.coverage_95 > 0.9
+    tables = [simulate_runs({"all": theta}, cells, sigma=0.02, seed=seed) for seed in (5, 6, 7, 8)]
+    rows = [backtest(runs, holdout=30.0).rows[0] for runs in tables]
+    # A prior that is normal in the logit of its share forecasts 3.8 % too much, CRPS 2.9.
+    assert abs(np.mean([row.bias for row in rows])) < 3.0
+    assert np.mean([row.crps for row in rows]) < 2.0
+    assert np.mean([row.coverage_95 for row in rows]) > 0.9

@@ -36,7 +36,7 @@ def test_known_parameters_are_recovered_per_group(posterior: xr.DataTree, two_gr
 def test_runs_without_noise_give_back_their_law(two_groups: Any) -> None:
     cells = [(n, u, 1.0) for n in np.geomspace(1e3, 3e5, 5) for u in np.geomspace(2e3, 4e5, 5)]
     cells += [(n, u, e) for n in (3e4, 3e5) for u in (5e3, 3e4) for e in (2.0, 8.0, 32.0)]
-    tree = fit(simulate_runs(two_groups.truth, cells, sigma=0.0), draws=300, seed=4)
+    tree = fit(simulate_runs(two_groups.truth, cells, sigma=0.0), draws=500, seed=4)
     draws = tree["posterior"].to_dataset()
     for group, theta in two_groups.truth.items():
         for name, truth in theta.items():

@@ -90,7 +90,7 @@ def test_sites_of_one_group_or_another_length_are_shared() -> None:
 
 def test_pooled_values_are_a_normal_mean_and_deviations_that_sum_to_zero() -> None:
     prior, tau, groups = Normal(0.5, 1.5, "test"), 0.3, 4
-    pooled = Pooled(prior, tau, groups)
+    pooled = Pooled(prior, tau, jnp.ones(groups, bool))
     even = np.full((groups, groups), 1.0 / groups)
     covariance = groups * even * prior.scale**2 + tau**2 * (np.eye(groups) - even)
     value = np.array([0.1, 0.9, -0.4, 0.6])
@@ -98,3 +98,20 @@ def test_pooled_values_are_a_normal_mean_and_deviations_that_sum_to_zero() -> No
     assert float(pooled.log_prob(jnp.asarray(value))) == pytest.approx(expected.logpdf(value))
     draws = np.asarray(pooled.sample(jax.random.key(0), (20_000,)))
     np.testing.assert_allclose(np.cov(draws.T), covariance, atol=0.06)
+
+
+def test_groups_that_are_not_told_lean_on_the_others_by_the_same_prior() -> None:
+    prior, tau = Normal(0.5, 1.5, "test"), 0.3
+    told = jnp.array([True, False, True, False])
+    pooled, plain = Pooled(prior, tau, told), Pooled(prior, tau, jnp.ones(4, bool))
+    coordinates = jnp.array([0.1, 1.4, -0.4, -0.3])
+    values = pooled.values(coordinates)
+    np.testing.assert_allclose(values, [0.1, -0.15 + 0.3 * 1.4, -0.4, -0.15 - 0.3 * 0.3])
+    # Each of the two coordinates is a value over τ.
+    expected = float(plain.log_prob(values)) + 2.0 * np.log(tau)
+    assert float(pooled.log_prob(coordinates)) == pytest.approx(expected)
+    first, second = jax.random.split(jax.random.key(1))
+    drawn, same = pooled.sample(first, (20_000,)), plain.sample(second, (20_000,))
+    np.testing.assert_allclose(
+        np.cov(np.asarray(pooled.values(drawn)).T), np.cov(np.asarray(same).T), atol=0.08
+    )

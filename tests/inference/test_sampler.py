@@ -9,6 +9,7 @@ import numpyro
 import numpyro.distributions as dist
 import pytest
 
+from isoflop.inference import sampler
 from isoflop.inference.density import Target
 from isoflop.inference.laws import LAWS
 from isoflop.inference.mode import find_mode
@@ -51,6 +52,32 @@ def test_the_same_program_serves_other_data_and_seeds_repeat() -> None:
     assert abs(draws[2].mean() - 50.0) < 1.0
 
 
+def test_chains_that_mix_too_slowly_go_on_and_are_thinned(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    target, location = Target(_normal, jnp.zeros(2), warmup=100), jnp.array([3.0, -1.0])
+    mode, lengths = find_mode(target, location), Lengths(chains=2, draws=200, warmup=100)
+    once = sample(target, location, mode, lengths, seed=0)
+    monkeypatch.setattr(sampler, "ENOUGH", np.inf)
+    longest = sample(target, location, mode, lengths, seed=0)
+    assert longest.sites["x"].shape == once.sites["x"].shape
+    # As many leapfrog steps a kept draw as are made for all those that it stands for; the later
+    # draws are from other coordinates.
+    share = longest.stats["n_steps"].mean() / once.stats["n_steps"].mean()
+    assert lengths.longest / 2.0 < share < 2.0 * lengths.longest
+    x = longest.sites["x"].reshape(-1, 2)
+    np.testing.assert_allclose(x.mean(axis=0), location, atol=0.4)
+    np.testing.assert_allclose(np.cov(x.T), COVARIANCE, rtol=0.3)
+
+
+def test_the_number_that_mixes_worst_decides_and_what_does_not_vary_is_left_out() -> None:
+    rng = np.random.default_rng(0)
+    creeping = np.cumsum(rng.normal(size=(2, 500)), axis=1)
+    sites = {"good": rng.normal(size=(2, 500, 3)), "fixed": np.ones((2, 500))}
+    assert sampler.least_ess(sites) > 700.0
+    assert sampler.least_ess(sites | {"bad": creeping}) < 30.0
+
+
 @pytest.mark.parametrize("rows", [1, 32, 33, 64, 100, 1000])
 def test_buckets_hold_the_runs_and_waste_at_most_half(rows: int) -> None:
     assert max(32, rows) <= bucket(rows) <= max(32, 1.5 * rows)
@@ -79,7 +106,7 @@ def test_fewer_runs_than_parameters_are_sampled_about_their_mass_and_not_in_a_sp
         sigma = laplace_draws(target, filled, mode, 200, seed=0)["sigma"]
         # The truth is 4e-3; the height alone would choose 3e-6.
         assert 1e-3 < np.median(sigma) < 1e-2
-    drawn = sample(target, filled, mode, Lengths(chains=2, draws=300), seed=0)
+    drawn = sample(target, filled, mode, Lengths(chains=2, draws=300, longest=1), seed=0)
     assert drawn.stats["diverging"].mean() < 0.01
     low, high = np.quantile(drawn.sites["sigma"], (0.025, 0.975))
     assert low < 0.004 < high

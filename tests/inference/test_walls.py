@@ -1,13 +1,22 @@
 """The law may err off the optimum of a budget: the walls do not decide how its floor falls."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
+from arviz_stats.base import array_stats
 
 from isoflop.inference import laws
-from isoflop.inference.fit import sample_law
+from isoflop.inference.fit import sample_law, usable_runs
 from isoflop.inference.laws import LAWS
+from isoflop.inference.model import run_data
+from isoflop.inference.priors import DEFAULT
 from isoflop.inference.simulate import simulate_runs
+from isoflop.inference.targets import prior_draws
+from isoflop.training.records import read_records
+
+PUBLIC_RUNS = Path(__file__).parents[2] / ".." / "shared" / "runs"
 
 LAW = {"loss_inf": 1.6, "log_A": 6.0, "log_B": 7.4, "alpha": 0.34, "beta": 0.36, "gamma": 0.9}
 STEEPER = 0.5
@@ -66,3 +75,29 @@ def test_the_law_of_the_papers_has_no_walls() -> None:
     drawn = sample_law(_sweep(), LAWS["additive"], seed=3).sites
     assert not drawn["walls"].any()
     assert not drawn["rho"].any()
+
+
+def test_groups_of_one_size_have_no_walls() -> None:
+    # Or any scatter of theirs could be had from a valley far away, as a second mode.
+    sweep = _sweep()
+    single = simulate_runs({name: LAW for name in "bc"}, [(1e8, 1e9, 1.0)], sigma=0.002, seed=3)
+    runs = pd.concat([sweep, single, single.assign(seed=1)], ignore_index=True)
+    data = run_data(runs)
+    np.testing.assert_array_equal(data.told, [True, False, False])
+    assert run_data(single).told.all()  # none tells more than the others
+    drawn = prior_draws(data, LAWS["coupled"], DEFAULT, 50, seed=0)
+    assert drawn["walls"][:, 0].all()
+    assert not drawn["walls"][:, 1:].any()
+
+
+@pytest.mark.slow
+def test_single_runs_and_mixtures_under_one_name_do_not_keep_chains_apart() -> None:
+    table = PUBLIC_RUNS / "datablations_c4.csv"
+    if not table.is_file():
+        pytest.skip("the public run tables are not beside this checkout (../shared/runs)")
+    # Ten groups: six single runs, nine mixtures with code at one size, 222 runs of one corpus.
+    records = usable_runs(read_records(table))
+    drawn = sample_law(records, LAWS["coupled"], seed=1).sites
+    for name in ("loss_inf", "alpha", "beta", "gamma", "omega", "sigma", "rho"):
+        rhat = array_stats.rhat(drawn[name], chain_axis=0, draw_axis=1)
+        assert np.max(rhat) < 1.02, name

@@ -46,7 +46,8 @@ class Draws:
     sigma_slope: np.ndarray
     """Power of D in that scatter."""
     rho: np.ndarray
-    """Scatter of a run off the optimum, as a share of what it loses there by the law."""
+    """Scatter of a run off the optimum, as a share of what it loses there by the law; 0 in a group
+    whose runs do not tell its law."""
     nu: np.ndarray
     """Degrees of freedom of that scatter."""
     kappa: np.ndarray
@@ -86,12 +87,14 @@ def group_draws(posterior: xr.DataTree, group: str) -> Draws:
     constant = posterior["constant_data"].to_dataset()
     cost = constant["flops_per_param_sample"].sel(group=group)
     flops = constant["flops"].values[constant["run_group"].values.astype(str) == group]
+    columns = {
+        name: np.asarray(own[name].values, float).reshape(-1)
+        for name in (*LAW_VARIABLES, *NOISE_VARIABLES)
+    }
+    columns["rho"] = columns["rho"] * bool(constant["told"].sel(group=group))
     return Draws(
         group=group,
-        **{
-            name: np.asarray(own[name].values, float).reshape(-1)
-            for name in (*LAW_VARIABLES, *NOISE_VARIABLES)
-        },
+        **columns,
         walk=np.asarray(own["walk"].values, float).reshape(-1, own.sizes["knot"]),
         walls=np.asarray(own["walls"].values, float).reshape(-1, own.sizes["side"]),
         ceiling=float(posterior.attrs["ceiling"]),

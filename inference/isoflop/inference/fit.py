@@ -224,14 +224,19 @@ def thinned(records: pd.DataFrame, most: int, *, seed: int) -> pd.DataFrame:
 
 
 def _counter(lengths: Lengths, runs: int, tick: Tick) -> Callable[[int], None]:
-    """Adds up the steps of all chains, in so many pilot runs and the last, for a progress bar."""
+    """Adds up the steps of all chains, in so many pilot runs and the last, for a progress bar.
+
+    Chains that go on for want of effective draws add to the total.
+    """
     kept = *(PILOT_DRAWS,) * runs, lengths.draws
     each = [-(-(lengths.warmup + draws) // CHUNK) * CHUNK for draws in kept]
     total, done = lengths.chains * sum(each), 0
 
     def count(steps: int) -> None:
-        nonlocal done
+        nonlocal done, total
         done += steps
+        if done > total:
+            total += lengths.chains * each[-1]
         tick(done, total)
 
     return count
@@ -288,7 +293,9 @@ def _parts(
         "log_likelihood": tree.loss_dataset(predictive.log_likelihood(sites, data)),
         "posterior_predictive": tree.loss_dataset(lost),
     }
-    parts |= tree.run_groups(records, groups, reference=float(np.exp(data.centre[1])))
+    parts |= tree.run_groups(
+        records, groups, reference=float(np.exp(data.centre[1])), told=data.told
+    )
     if sampled.prior:
         before = {name: value[None] for name, value in sampled.prior.items()}
         parts["prior"] = tree.law_dataset(before, groups)

@@ -268,8 +268,11 @@ def excess(
     best = _log_optimal_params(xp.log(params * samples), log_A, log_B, alpha, beta)
     # At the optimum αA N^−α = βB D^−β.
     log_u = log_A - alpha * best + xp.log1p(xp.asarray(alpha) / beta)
-    least = xp.log(theta["loss_inf"] + xp.exp(theta.get("gamma", 1.0) * log_u))
-    fresh = xp.log(loss(params, samples, **theta))
+    log_u_fresh = _log_sum(*_log_terms(params, samples, log_A, log_B, alpha, beta))
+    least, fresh = (
+        xp.log(theta["loss_inf"] + xp.exp(theta.get("gamma", 1.0) * value))
+        for value in (log_u, log_u_fresh)
+    )
     own = xp.log(loss(params, unique_samples, epochs, **theta, final=final))
     # On fresh samples, where nothing is lost at the optimum, so that the sides meet there.
     lost, larger = xp.maximum(fresh - least, 0.0), xp.log(params) > best

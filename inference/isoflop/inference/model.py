@@ -18,7 +18,9 @@ Nor is a law exact across the budgets, where it says by how much a network too s
 for its compute falls behind. x_i, what run i loses to the best run of its compute by the law, may
 be more or less by a share: one of each run's own, of scale ρ, and for y_i, what it would lose on
 fresh samples, one for all runs of a group on either side, ζ_g. Without it the walls of the valley,
-where most runs lie, would decide how its floor falls.
+where most runs lie, would decide how its floor falls. A group with a few sizes of network or of
+sample does not tell where its valley lies; its runs are taken to lie in it (ρ = ζ_g = 0), or any
+scatter of theirs could be had from walls far away.
 
 It is sampled in an orthogonal parametrisation. At the centre (N₀, D₀) of the runs
 
@@ -30,6 +32,7 @@ B are extrapolations to one parameter and one sample, so correlated that a sampl
 Groups are partially pooled: their deviations from the mean share a scale τ that the runs inform.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import jax
@@ -59,6 +62,8 @@ WRONG, WRONG_SCALE, WRONG_NU = 0.01, 0.3, 2.0
 """Share of runs that have gone wrong, and the Student-t of their log loss about the others'."""
 PENALTY_EPOCHS = 10.0
 """Passes after the first at which the prior of the overfitting penalty is set, with N = U."""
+TELLING_SIZES = 3
+"""Sizes of network and of sample in a group that tell how its loss falls along both."""
 
 
 @jax.tree_util.register_dataclass
@@ -97,6 +102,8 @@ class RunData:
     """Decades of compute between the cheapest and the dearest run of each group, (groups,)."""
     fall: np.ndarray
     """Fall of the log loss per decade of compute over the dearer half of each group, (groups,)."""
+    told: np.ndarray
+    """Whether the runs of each group tell its law apart from the other groups', (groups,)."""
     kappa: np.ndarray
     """κ within the runs, held while sampling; 0 is an exact law. Shape ()."""
 
@@ -125,8 +132,19 @@ def run_data(records: pd.DataFrame, *, ceiling: float = np.inf) -> RunData:
         log_flops=most,
         span=span,
         fall=np.array([_fall(below[runs], log_loss[runs]) for runs in own]),
+        told=_told(columns["params"], samples, own),
         kappa=np.array(0.0),
     )
+
+
+def _told(params: np.ndarray, samples: np.ndarray, own: Sequence[np.ndarray]) -> np.ndarray:
+    """Whether the runs of each group tell its law: several sizes of network and of sample.
+
+    `own` says of each group which runs are its. The group with the most sizes is always told, for
+    the others to lean on.
+    """
+    sizes = [min(len(np.unique(size[runs])) for size in (params, samples)) for runs in own]
+    return np.array(sizes) >= min(TELLING_SIZES, max(sizes))
 
 
 def new_runs(
@@ -224,7 +242,7 @@ def scaling_model(data: RunData, law: Law, priors: Priors = DEFAULT) -> None:
     if law.errs:
         lost = laws.excess(*run, **own, final=data.final)
         mean += jnp.sum(lost[: laws.SIDES] * walls[data.group].T, axis=0)
-        variance += jnp.square(noise["rho"] * jnp.sum(lost, axis=0))
+        variance += jnp.square(noise["rho"] * data.told[data.group] * jnp.sum(lost, axis=0))
     likelihood = _scattered(mean, jnp.sqrt(variance), noise["nu"])
     with numpyro.handlers.mask(mask=data.observed):
         numpyro.sample("log_loss_obs", likelihood, obs=jnp.log(data.loss))
@@ -272,7 +290,8 @@ def _walls(data: RunData, law: Law, priors: Priors) -> Array:
     steps = jnp.zeros(shape)
     if law.errs:
         steps = numpyro.sample("wall_step", dist.Normal(0.0, 1.0).expand(shape).to_event(2))
-    return jnp.asarray(numpyro.deterministic("walls", priors.walls.scale * steps))
+    walls = priors.walls.scale * steps * data.told[:, None]
+    return jnp.asarray(numpyro.deterministic("walls", walls))
 
 
 def _group_parameters(data: RunData, law: Law, priors: Priors) -> dict[str, Array]:
@@ -280,21 +299,21 @@ def _group_parameters(data: RunData, law: Law, priors: Priors) -> dict[str, Arra
     groups = data.level.shape[0]
     offset = numpyro.sample("level", _normal(priors.level).expand([groups]).to_event(1))
     level = data.level + offset
-    floor = pooled("irreducible", priors.irreducible, priors.tau_loss_inf, groups)
+    floor = pooled("irreducible", priors.irreducible, priors.tau_loss_inf, data.told)
     irreducible = bent(floor, priors.no_floor)
-    share = pooled("share", priors.share, priors.tau_share, groups)
+    share = pooled("share", priors.share, priors.tau_share, data.told)
     # The runs fix how log L falls and bends, whatever L∞ is: its slopes along log N and log D at
     # the centre, (1−p) s γα and (1−p) (1−s) γβ, and (1−p) γ. A single group samples their logs.
     above = log_sigmoid(-irreducible)
     shift_n, shift_d = above + log_sigmoid(share), above + log_sigmoid(-share)
-    log_slope_n = pooled("log_slope_n", priors.log_slope, priors.tau_alpha, groups, shift_n)
-    log_slope_d = pooled("log_slope_d", priors.log_slope, priors.tau_beta, groups, shift_d)
+    log_slope_n = pooled("log_slope_n", priors.log_slope, priors.tau_alpha, data.told, shift_n)
+    log_slope_d = pooled("log_slope_d", priors.log_slope, priors.tau_beta, data.told, shift_d)
     # Few groups have repeated runs: the deviations of the others are their scale's prior alone.
     spare = priors.log_omega_minus_1, priors.tau_omega
     log_spare = loosely_pooled("log_spare", *spare, groups)
     log_gamma = jnp.zeros(groups)
     if law.couples:
-        log_gamma = pooled("log_gamma", priors.log_gamma, priors.tau_gamma, groups, above)
+        log_gamma = pooled("log_gamma", priors.log_gamma, priors.tau_gamma, data.told, above)
     log_penalty = numpyro.sample("log_penalty", _normal(priors.log_penalty))
     gamma = jnp.exp(log_gamma)
     alpha, beta = jnp.exp(log_slope_n - log_gamma), jnp.exp(log_slope_d - log_gamma)

@@ -3,12 +3,16 @@
 Values v_g = m + δ_g have a mean m with the prior of a single group and deviations δ that sum to
 zero and share the scale τ. Sampled are the v_g themselves and not m and δ: given what the groups
 share, the runs of one group then speak of its own coordinates only, which `geometry` makes use of.
+A group whose runs do not tell its value leans on those that do, and τ is nearly all that is known
+of its distance from them. Sampled is that distance in units of τ, as the value itself would crowd
+where τ is small.
 """
 
 from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import numpyro
 import numpyro.distributions as dist
 from jax import Array
@@ -28,40 +32,57 @@ class Pooled(dist.Distribution):  # type: ignore[misc]
     arg_constraints: ClassVar = {"scale": constraints.positive}
     support = constraints.real_vector
 
-    def __init__(self, prior: Normal, scale: Array | float, groups: int) -> None:
-        """`prior` is that of the mean over the groups, `scale` τ."""
+    def __init__(self, prior: Normal, scale: Array | float, told: Array | np.ndarray) -> None:
+        """`prior` is that of the mean over the groups, `scale` τ; `told`, shape (groups,), says of
+        which groups the runs tell the value, of one at least."""
         self.mean_prior = dist.Normal(prior.location, prior.scale)
         self.scale = scale
-        self.deviations = dist.ZeroSumNormal(scale, (groups,))
-        super().__init__(event_shape=(groups,), validate_args=False)
+        self.told = told
+        self.deviations = dist.ZeroSumNormal(scale, told.shape)
+        super().__init__(event_shape=told.shape, validate_args=False)
 
     def sample(self, key: Array, sample_shape: tuple[int, ...] = ()) -> Array:
-        """Values drawn."""
+        """Coordinates of values drawn."""
         first, second = jax.random.split(key)
         mean = self.mean_prior.sample(first, sample_shape)
-        return jnp.asarray(mean[..., None] + self.deviations.sample(second, sample_shape))
+        values = mean[..., None] + self.deviations.sample(second, sample_shape)
+        return jnp.where(self.told, values, (values - self._middle(values)) / self.scale)
+
+    def values(self, coordinates: Array) -> Array:
+        """The values, shape (..., groups), at what is sampled."""
+        leaning = self._middle(coordinates) + self.scale * coordinates
+        return jnp.where(self.told, coordinates, leaning)
+
+    def _middle(self, values: Array) -> Array:
+        """Mean over the groups that are told, shape (..., 1)."""
+        return jnp.mean(values, axis=-1, where=self.told, keepdims=True)
 
     def log_prob(self, value: Array) -> Array:
-        """Log density of the values; the last term is the Jacobian of mean and deviations."""
-        mean = value.mean(axis=-1)
-        deviations = self.deviations.log_prob(value - mean[..., None])
-        jacobian = 0.5 * jnp.log(value.shape[-1])
-        return jnp.asarray(self.mean_prior.log_prob(mean) + deviations - jacobian)
+        """Log density of the coordinates: that of the values, and the Jacobians of the two maps."""
+        values = self.values(value)
+        mean = values.mean(axis=-1)
+        deviations = self.deviations.log_prob(values - mean[..., None])
+        jacobian = jnp.sum(~self.told) * jnp.log(self.scale) - 0.5 * jnp.log(values.shape[-1])
+        return jnp.asarray(self.mean_prior.log_prob(mean) + deviations + jacobian)
 
 
-def pooled(site: str, prior: Normal, tau: Scale, groups: int, shift: Array | float = 0.0) -> Array:
+def pooled(
+    site: str, prior: Normal, tau: Scale, told: Array | np.ndarray, shift: Array | float = 0.0
+) -> Array:
     """Values of the groups about their common mean, shape (groups,); one group has no scale.
 
+    `told`, shape (groups,), says of which groups the runs tell the value, of one at least.
     The value of a single group is sampled plus `shift`, shape (1,), which may depend on other
     sites: the runs may fix the sum where they do not fix the value, whose prior stays what it is.
     Many groups lean on their mean instead. The mean is recorded under the name of the site.
     """
-    if groups == 1:
+    if told.shape[0] == 1:
         location = jnp.full(1, prior.location) + shift
         alone = dist.Normal(location, prior.scale).to_event(1)
         values = numpyro.sample(f"{site}{VALUES}", alone) - shift
     else:
-        values = numpyro.sample(f"{site}{VALUES}", Pooled(prior, _scale(tau), groups))
+        together = Pooled(prior, _scale(tau), told)
+        values = together.values(numpyro.sample(f"{site}{VALUES}", together))
     numpyro.deterministic(site, values.mean())
     return jnp.asarray(values)
 

@@ -150,7 +150,7 @@ def check(posterior: xr.DataTree, *, source: str = "the posterior") -> None:
         elif name in draws and not np.isfinite(draws[name].values).all():
             faults.append(f"{name} has values that are not finite")
     runs = posterior["constant_data"].to_dataset()
-    wanted_runs = [*RUN_VARIABLES, "flops_per_param_sample", "final", "sigma_samples"]
+    wanted_runs = [*RUN_VARIABLES, "flops_per_param_sample", "final", "told", "sigma_samples"]
     faults += [f"constant_data has no {name}" for name in wanted_runs if name not in runs]
     faults += _link_faults(posterior)
     if faults:

@@ -86,5 +86,6 @@ def _student_t(draws: Draws, data: RunData) -> tuple[np.ndarray, np.ndarray, np.
     samples, reference = data.unique_samples * data.epochs, np.exp(data.centre[1])
     own = laws.scatter(samples, sigma=sigma, sigma_slope=slope, reference=reference)
     lost = _lost(draws, data)
-    scale = np.sqrt(own**2 + (rho * lost.sum(axis=0)) ** 2 + data.relative_stderr**2)
+    off = rho * data.told[data.group] * lost.sum(axis=0)
+    scale = np.sqrt(own**2 + off**2 + data.relative_stderr**2)
     return _expected_log_loss(draws, data, lost), np.asarray(scale), nu

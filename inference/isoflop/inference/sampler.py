@@ -3,12 +3,13 @@
 A NumPyro model becomes a density of one flat vector in which the data are arguments, so every
 table of the same padded shape runs the same program. Chains run in coordinates in which the
 posterior is about a standard normal (`geometry`): by the mode and the curvature there at first, by
-the draws of a pilot run of all chains after that. Adaptation is of the step size alone. XLA runs a
-program outside Python's lock, so threads are enough for the chains.
+the draws of a pilot run of all chains after that. Adaptation is of the step size alone. Where a
+site mixes slowly all chains go on, in coordinates by the draws so far. XLA runs a program outside
+Python's lock, so threads are enough for the chains.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from arviz_stats.base import array_stats
 
 from isoflop.inference.density import CHUNK, Target
 from isoflop.inference.geometry import Whitening, whitened, whitening
@@ -25,6 +27,8 @@ PILOT_DRAWS = 300
 """Draws a chain whose mean and covariance say what is about standard normal."""
 MANY = 200
 """Dimensions above which a second pilot run starts where the first one ended."""
+ENOUGH = 0.25
+"""Effective draws for a draw kept, of the site that mixes worst, below which chains go on."""
 SPREAD = 1.5
 """Chains start this many posterior standard deviations about a mode: wider than the posterior, so
 that R-hat can see chains that do not meet."""
@@ -40,6 +44,8 @@ class Lengths:
     """Draws kept of each chain."""
     warmup: int = 300
     """Steps that adapt the step size of a chain, in the pilot run and again after it."""
+    longest: int = 4
+    """Times as many draws are made, at most, where chains mix slowly; every so many-th is kept."""
 
 
 DEFAULT_LENGTHS = Lengths()
@@ -70,14 +76,61 @@ def sample(
     at, covariance = _spread(mode, lengths.chains, seed), mode.covariance
     for run in range(pilots(target)):
         steps = _chains(target, data, at, to, pilot, seed=seed + 100 * run + 1, tick=tick)
-        draws, at = steps["z"].reshape(-1, target.dimensions), steps["z"][:, -1]
-        covariance = _pooled_covariance(draws, covariance, target.layout.together)
-        to = whitening(target.layout, draws.mean(axis=0), covariance)
-    steps = _chains(target, data, at, to, lengths, seed=seed + 2, tick=tick)
-    flat = steps.pop("z").reshape(-1, target.dimensions)
-    sites = jax.tree.map(np.asarray, target.constrain(flat, data))
-    shape = (lengths.chains, lengths.draws)
-    return ChainDraws({k: v.reshape(shape + v.shape[1:]) for k, v in sites.items()}, steps)
+        to, covariance = _learned(target, steps["z"], covariance)
+        at = steps["z"][:, -1]
+    parts: list[dict[str, np.ndarray]] = []
+    while True:
+        more = seed + 1000 * len(parts) + 2
+        parts.append(_chains(target, data, at, to, lengths, seed=more, tick=tick))
+        kept = _thinned(parts)
+        sites = _sites(target, data, kept["z"])
+        if (
+            len(parts) == lengths.longest
+            or least_ess(sites) >= ENOUGH * lengths.chains * lengths.draws
+        ):
+            return ChainDraws(sites, {name: v for name, v in kept.items() if name != "z"})
+        so_far = np.concatenate([part["z"] for part in parts], axis=1)
+        to, covariance = _learned(target, so_far, covariance)
+        at = so_far[:, -1]
+
+
+def least_ess(sites: Mapping[str, np.ndarray]) -> float:
+    """Bulk effective sample size of the number that mixes worst, of all that vary.
+
+    Sites have the shape (chains, draws, ...).
+    """
+    columns = [site.reshape(*site.shape[:2], -1) for site in sites.values()]
+    numbers = np.concatenate(columns, axis=-1)
+    numbers = numbers[..., np.ptp(numbers, axis=(0, 1)) > 0.0]
+    ess = array_stats.ess(numbers, chain_axis=0, draw_axis=1, method="bulk")
+    return float(np.min(ess))
+
+
+def _sites(target: Target, data: Any, z: np.ndarray) -> dict[str, np.ndarray]:
+    """Sites by name at flat vectors of the shape (chains, draws, dimensions)."""
+    sites = jax.tree.map(np.asarray, target.constrain(z.reshape(-1, z.shape[-1]), data))
+    return {name: site.reshape(z.shape[:2] + site.shape[1:]) for name, site in sites.items()}
+
+
+def _thinned(parts: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """As many steps of each chain as a part has, evenly from all parts.
+
+    A step counts the leapfrog steps of those left out before it, and diverged if any of them did.
+    """
+    rounds = len(parts)
+    whole = {name: np.concatenate([part[name] for part in parts], axis=1) for name in parts[0]}
+    blocks = {n: v.reshape(v.shape[0], -1, rounds, *v.shape[2:]) for n, v in whole.items()}
+    return {name: block[:, :, -1] for name, block in blocks.items()} | {
+        "n_steps": blocks["n_steps"].sum(axis=2),
+        "diverging": blocks["diverging"].any(axis=2),
+    }
+
+
+def _learned(target: Target, z: np.ndarray, covariance: np.ndarray) -> tuple[Whitening, np.ndarray]:
+    """The coordinates that draws (chains, draws, dimensions) suggest, and their covariance."""
+    draws = z.reshape(-1, target.dimensions)
+    covariance = _pooled_covariance(draws, covariance, target.layout.together)
+    return whitening(target.layout, draws.mean(axis=0), covariance), covariance
 
 
 def pilots(target: Target) -> int:

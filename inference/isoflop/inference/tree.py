@@ -32,17 +32,19 @@ def loss_dataset(values: np.ndarray) -> xr.Dataset:
 
 
 def run_groups(
-    records: pd.DataFrame, groups: tuple[str, ...], *, reference: float
+    records: pd.DataFrame, groups: tuple[str, ...], *, reference: float, told: np.ndarray
 ) -> dict[str, xr.Dataset]:
     """The runs of the fit, with what one parameter and one sample cost in each group.
 
-    `reference` is the D at which the scatter is quoted.
+    `reference` is the D at which the scatter is quoted; `told` says of each group whether its runs
+    tell its law apart from the others'.
     """
     constant = _constant_data(records)
     cost = records["flops"] / (records["params"] * records["samples"])
     per_group = cost.groupby(records["group"]).median().loc[list(groups)].to_numpy()
     constant["flops_per_param_sample"] = (("group",), per_group)
     constant["final"] = (("group",), [_judged_at_its_end(records, name) for name in groups])
+    constant["told"] = (("group",), told)
     constant["sigma_samples"] = ((), reference)
     constant = constant.assign_coords(group=list(groups))
     return {"constant_data": constant, "observed_data": _observed_data(records)}
