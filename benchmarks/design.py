@@ -45,6 +45,7 @@ from isoflop.inference.model import group_names, run_data
 from isoflop.inference.priors import DEFAULT
 from isoflop.inference.sampler import laplace_draws
 from isoflop.inference.targets import padded_target
+from isoflop.inference.valley import held_in, learn_valley
 from isoflop.inference.wander import held_at, learn_wander
 
 ROOT = Path(__file__).parents[1]
@@ -83,6 +84,8 @@ def quick_posterior(records: pd.DataFrame, seed: int) -> xr.DataTree:
     """The normal approximation of the posterior at its mode, as a tree to forecast from."""
     data, groups, law = run_data(records), group_names(records), LAWS["coupled"]
     target, filled = padded_target(data, law, DEFAULT)
+    valley = learn_valley(target, filled, law, DEFAULT)
+    filled = held_in(filled, valley)
     wander = learn_wander(target, filled, DEFAULT.log_kappa)
     held = held_at(filled, wander.within(law))
     mode = find_mode(target, held, starts=1)
@@ -90,9 +93,7 @@ def quick_posterior(records: pd.DataFrame, seed: int) -> xr.DataTree:
     sites |= {"kappa": wander.draws(DRAWS, seed=seed)}
     single = {name: value[None] for name, value in sites.items()}
     parts = {"posterior": tree.law_dataset(single, groups)}
-    parts |= tree.run_groups(
-        records, groups, reference=float(np.exp(data.centre[1])), told=data.told
-    )
+    parts |= tree.run_groups(records, groups, valley, reference=float(np.exp(data.centre[1])))
     made = xr.DataTree.from_dict(parts)
     made.attrs = {"schema": contract.SCHEMA, "law": law.name, "ceiling": np.inf}
     return made

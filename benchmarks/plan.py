@@ -64,6 +64,9 @@ def like_jets() -> xr.DataTree:
     constant["flops_per_param_sample"] = ("group", [212.0])
     constant["final"] = ("group", [False])
     constant["sigma_samples"] = ((), 1e5)
+    middle = [*(middle for middle, _ in LAW.values()), laws.NO_PENALTY]
+    constant["valley"] = (("group", "parameter"), [middle])
+    constant = constant.assign_coords(parameter=[*LAW, "log_P"])
     tree = {name: xr.Dataset() for name in contract.GROUPS}
     loss = xr.Dataset({"loss": ("run", np.linspace(1.9, 0.8, len(n)))})
     tree |= {"posterior": law, "constant_data": constant, "observed_data": loss}

@@ -58,12 +58,14 @@ def make_posterior(
     constant = fitted_runs(offsets)
     constant["sigma_samples"] = ((), SIGMA_SAMPLES)
     constant["final"] = (("group",), np.full(len(groups), True))
-    constant["told"] = (("group",), np.full(len(groups), True))
+    moved = [{**TRUTH, "loss_inf": TRUTH["loss_inf"] + offset} for offset in offsets.values()]
+    constant["valley"] = (("group", "parameter"), [list(law.values()) for law in moved])
     constant["flops_per_param_sample"] = (("group",), np.full(len(groups), COST))
+    constant = constant.assign_coords(group=groups, parameter=list(TRUTH))
     tree = {name: xr.Dataset() for name in contract.GROUPS}
     tree |= {
         "posterior": law,
-        "constant_data": constant.drop_vars("loss").assign_coords(group=groups),
+        "constant_data": constant.drop_vars("loss"),
         "observed_data": constant[["loss"]],
         "posterior_predictive": replicated(constant, draws),
     }

@@ -44,6 +44,7 @@ def law(
         kappa=np.zeros_like(sigma),
         walk=np.zeros((len(sigma), KNOTS)),
         walls=np.zeros((len(sigma), SIDES)),
+        valley={},
         ceiling=np.inf,
         flops_per_param_sample=6.0,
         smallest_flops=1e12,

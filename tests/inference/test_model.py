@@ -9,7 +9,8 @@ from numpyro.infer.util import log_density
 from scipy import stats
 
 from isoflop.inference import laws
-from isoflop.inference.model import run_data, scaling_model
+from isoflop.inference.model import in_valley, run_data, scaling_model
+from isoflop.inference.posterior import LAW_VARIABLES
 from isoflop.inference.predictive import log_likelihood
 from isoflop.inference.priors import DEFAULT
 from isoflop.inference.targets import prior_draws
@@ -47,6 +48,8 @@ def test_density_is_prior_times_likelihood(two_groups: Any) -> None:
     records["loss_stderr"] = 0.004
     records["loss_kind"] = np.where(np.arange(len(records)) % 2, "final", "best")
     data = replace(run_data(records), kappa=np.array(KAPPA))
+    _, trace = log_density(scaling_model, (data, laws.LAWS["coupled"]), {}, SITES)
+    data = in_valley(data, {name: np.asarray(trace[name]["value"]) for name in LAW_VARIABLES})
     density, _ = log_density(scaling_model, (data, laws.LAWS["coupled"]), {}, SITES)
 
     priors = {
@@ -121,6 +124,7 @@ def test_what_one_group_samples_leaves_the_prior_of_its_slopes(one_group: Any) -
 
 def test_log_likelihood_of_draws_is_that_of_the_model(one_group: Any) -> None:
     data = replace(run_data(one_group.runs), kappa=np.array(KAPPA))
+    data = replace(data, lost=np.linspace(0.0, 0.3, data.lost.size).reshape(data.lost.shape))
     _, trace = log_density(scaling_model, (data, laws.LAWS["coupled"]), {}, SITES)
     draws = {name: np.asarray(site["value"])[None, None] for name, site in trace.items()}
     observed = trace["log_loss_obs"]

@@ -46,8 +46,7 @@ class Draws:
     sigma_slope: np.ndarray
     """Power of D in that scatter."""
     rho: np.ndarray
-    """Scatter of a run off the optimum, as a share of what it loses there by the law; 0 in a group
-    whose runs do not tell its law."""
+    """Scatter of a run off the optimum, as a share of what it loses there."""
     nu: np.ndarray
     """Degrees of freedom of that scatter."""
     kappa: np.ndarray
@@ -56,6 +55,8 @@ class Draws:
     """Error of the law within the runs, in log loss at its knots, shape (draws, knots)."""
     walls: np.ndarray
     """Error of the law off the optimum, of what runs lose there; shape (draws, sides)."""
+    valley: dict[str, float]
+    """The law by which that is reckoned, the same for all draws."""
     ceiling: float
     """Largest loss there can be, in nat; ∞ where the law is that of the loss itself."""
     sigma_samples: float
@@ -87,16 +88,16 @@ def group_draws(posterior: xr.DataTree, group: str) -> Draws:
     constant = posterior["constant_data"].to_dataset()
     cost = constant["flops_per_param_sample"].sel(group=group)
     flops = constant["flops"].values[constant["run_group"].values.astype(str) == group]
-    columns = {
-        name: np.asarray(own[name].values, float).reshape(-1)
-        for name in (*LAW_VARIABLES, *NOISE_VARIABLES)
-    }
-    columns["rho"] = columns["rho"] * bool(constant["told"].sel(group=group))
+    valley = constant["valley"].sel(group=group)
     return Draws(
         group=group,
-        **columns,
+        **{
+            name: np.asarray(own[name].values, float).reshape(-1)
+            for name in (*LAW_VARIABLES, *NOISE_VARIABLES)
+        },
         walk=np.asarray(own["walk"].values, float).reshape(-1, own.sizes["knot"]),
         walls=np.asarray(own["walls"].values, float).reshape(-1, own.sizes["side"]),
+        valley={name: float(valley.sel(parameter=name)) for name in LAW_VARIABLES},
         ceiling=float(posterior.attrs["ceiling"]),
         final=bool(constant["final"].sel(group=group)),
         sigma_samples=float(constant["sigma_samples"]),
@@ -191,8 +192,8 @@ def _scatter_scale(draws: Draws, run: tuple[np.ndarray, ...], lost: np.ndarray) 
 
 
 def _lost(draws: Draws, run: tuple[np.ndarray, ...]) -> np.ndarray:
-    """What runs lose to the best of their compute, part by part, shape (3, draws, points)."""
-    return np.asarray(laws.excess(*run, final=draws.final, **draws.columns(*LAW_VARIABLES)))
+    """What runs lose to the best of their compute, part by part, first axis `laws.PARTS`."""
+    return np.asarray(laws.excess(*run, final=draws.final, **draws.valley))
 
 
 def _run(params: ArrayLike, unique_samples: ArrayLike, epochs: ArrayLike) -> tuple[np.ndarray, ...]:

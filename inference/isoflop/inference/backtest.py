@@ -213,7 +213,7 @@ def _joint(
     train = thinned(parts.train, MAX_RUNS, seed=seed)
     data, groups = run_data(train, ceiling=ceiling), group_names(train)
     drawn = sample_law(train, law, priors, LENGTHS, ceiling=ceiling, seed=seed)
-    unseen = new_runs(parts.test, data, groups, ceiling=ceiling)
+    unseen = new_runs(parts.test, data, groups, drawn.valley, ceiling=ceiling)
     loss = predictive.replicated_loss(drawn.sites, unseen, ceiling=ceiling, seed=seed)
     log_loss = np.log(loss.reshape(-1, loss.shape[-1]))
     seconds = (time.perf_counter() - start) / len(groups)

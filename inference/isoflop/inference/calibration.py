@@ -8,8 +8,8 @@ et al., arXiv:1804.06788; for functions that see the runs Modrák et al., arXiv:
 A fit of real runs locates the prior of the level at their mean log loss. That looks at the runs
 before it states a prior, so no such model has made them and ranks under it need not be uniform.
 Here the level and the centre are part of the design, the same for the simulation and for the refit,
-and calibration is exact; `recentred` measures what the look at the runs costs. So is κ, which a fit
-learns from the runs before it samples.
+and calibration is exact; `recentred` measures what the look at the runs costs. So are κ and the law
+at which it is held what runs lose off the optimum, which a fit learns before it samples.
 
 Nothing is dropped: a replication whose chains did not converge counts, and its R-hat, effective
 draws and divergences stand beside its ranks.
@@ -30,8 +30,16 @@ from scipy import stats
 from isoflop.inference import predictive
 from isoflop.inference.laws import Law
 from isoflop.inference.mode import find_mode
-from isoflop.inference.model import RunData, group_names, new_runs, run_data, scaling_model
+from isoflop.inference.model import (
+    RunData,
+    group_names,
+    in_valley,
+    new_runs,
+    run_data,
+    scaling_model,
+)
 from isoflop.inference.pooling import STANDARD, VALUES
+from isoflop.inference.posterior import LAW_VARIABLES
 from isoflop.inference.priors import DEFAULT, Priors
 from isoflop.inference.ranks import rank_among
 from isoflop.inference.sampler import Lengths, sample
@@ -109,11 +117,13 @@ def lay_out(
     fall = np.full(len(groups), FALL)
     kappa = np.exp(priors.log_kappa.location) if law.errs else 0.0
     runs = held_at(replace(run_data(records), fall=fall), kappa)
+    drawn = prior_draws(runs, law, priors, PRIOR_DRAWS, seed=0)
+    valley = {name: np.median(drawn[name], axis=0) for name in LAW_VARIABLES}
+    runs = in_valley(runs, valley)
     dearest = records.sort_values("flops").groupby("group").tail(1).sort_values("group")
     grown = {name: dearest[name] * 10.0 ** (BEYOND / 2.0) for name in ("params", "samples")}
     grown |= {"unique_samples": grown["samples"], "flops": dearest["flops"] * 10.0**BEYOND}
-    beyond = new_runs(dearest.assign(**grown), runs, groups)
-    drawn = prior_draws(runs, law, priors, PRIOR_DRAWS, seed=0)
+    beyond = new_runs(dearest.assign(**grown), runs, groups, valley)
     sites = {name: value[None] for name, value in drawn.items() if name != "kappa"}
     prior = _scalars(_ranked_sites(sites, runs, beyond), groups)
     ordered = {name: np.sort(value[0]) for name, value in prior.items()}

@@ -15,12 +15,13 @@ from isoflop.inference.diagnostics import sampler_verdict
 from isoflop.inference.laws import KNOTS, NO_PENALTY, SIDES, Law, law_named
 from isoflop.inference.link import link_groups
 from isoflop.inference.mode import find_mode
-from isoflop.inference.model import RunData, group_names, new_runs, run_data
+from isoflop.inference.model import RunData, Valley, group_names, in_valley, new_runs, run_data
 from isoflop.inference.priors import DEFAULT, Priors
 from isoflop.inference.rolling import RollingErrors, rolling_errors
 from isoflop.inference.sampler import DEFAULT_LENGTHS, PILOT_DRAWS, Lengths, pilots, sample
 from isoflop.inference.screen import screen
 from isoflop.inference.targets import padded_target, prior_draws
+from isoflop.inference.valley import held_in, learn_valley
 from isoflop.inference.wander import held_at, learn_wander
 
 PRIOR_DRAWS = 2000
@@ -53,6 +54,8 @@ class Sampled:
     """Prior draws by name, (draw, ...); empty for a bootstrap."""
     rolling: RollingErrors | None
     """Errors of refits on the cheaper runs; None for a bootstrap."""
+    valley: Valley
+    """The law at which it is held what runs lose off the optimum."""
 
 
 def fit(
@@ -104,15 +107,16 @@ def fit(
             f"{len(fitted)} of {whole} runs were fitted, drawn at random within each group and "
             "half-decade of compute; the posterior is that of fewer runs, so a little wider"
         )
-    data, groups = run_data(fitted, ceiling=ceiling), group_names(fitted)
+    groups = group_names(fitted)
     if engine == "nuts":
         lengths = Lengths(chains, draws, warmup)
         sampled = sample_law(fitted, form, priors, lengths, ceiling=ceiling, seed=seed, tick=tick)
     else:
         sampled = _bootstrap(engine, fitted, groups, chains * draws, ceiling=ceiling, seed=seed)
+    data = in_valley(run_data(fitted, ceiling=ceiling), sampled.valley)
     parts = _parts(sampled, fitted, data, groups, ceiling=ceiling, seed=seed)
     if len(held):
-        unseen = new_runs(held, data, groups, ceiling=ceiling)
+        unseen = new_runs(held, data, groups, sampled.valley, ceiling=ceiling)
         lost = predictive.replicated_loss(sampled.sites, unseen, ceiling=ceiling, seed=seed + 3)
         parts |= tree.predicted_groups(held, lost)
     if working_points is not None:
@@ -162,6 +166,8 @@ def sample_law(
     """Draws of the law's parameters by NUTS and of κ by mass, and how refits on cheaper runs do."""
     data = run_data(records, ceiling=ceiling)
     target, filled = padded_target(data, law, priors, warmup=lengths.warmup)
+    valley = learn_valley(target, filled, law, priors)
+    filled = held_in(filled, valley)
     wander = learn_wander(target, filled, priors.log_kappa)
     held = held_at(filled, wander.within(law))
     mode = find_mode(target, held, seed=seed)
@@ -171,7 +177,7 @@ def sample_law(
     sites = drawn.sites | {"kappa": kappa.reshape(lengths.chains, lengths.draws)}
     errors = rolling_errors(records, law, priors, wander, ceiling=ceiling, seed=seed)
     prior = prior_draws(held, law, priors, PRIOR_DRAWS, seed=seed + 1)
-    return Sampled(sites, drawn.stats, prior, errors)
+    return Sampled(sites, drawn.stats, prior, errors, valley)
 
 
 def usable_runs(records: pd.DataFrame, *, loss_below: float = math.inf) -> pd.DataFrame:
@@ -273,7 +279,8 @@ def _bootstrap(
     sites = theta | {name: np.full(shape, value) for name, value in noise.items()}
     sites["walk"] = np.zeros((*theta["alpha"].shape, KNOTS))
     sites["walls"] = np.zeros((*theta["alpha"].shape, SIDES))
-    return Sampled(sites, {}, {}, None)
+    valley = {name: np.median(draws, axis=(0, 1)) for name, draws in theta.items()}
+    return Sampled(sites, {}, {}, None, valley)
 
 
 def _parts(
@@ -293,9 +300,8 @@ def _parts(
         "log_likelihood": tree.loss_dataset(predictive.log_likelihood(sites, data)),
         "posterior_predictive": tree.loss_dataset(lost),
     }
-    parts |= tree.run_groups(
-        records, groups, reference=float(np.exp(data.centre[1])), told=data.told
-    )
+    reference = float(np.exp(data.centre[1]))
+    parts |= tree.run_groups(records, groups, sampled.valley, reference=reference)
     if sampled.prior:
         before = {name: value[None] for name, value in sampled.prior.items()}
         parts["prior"] = tree.law_dataset(before, groups)

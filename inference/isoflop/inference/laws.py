@@ -40,6 +40,8 @@ KNOTS = 4
 """Knots of the law's own error within the runs of a group: about one a decade in most sweeps."""
 SIDES = 2
 """Networks smaller and larger than the best of their compute."""
+PARTS = SIDES + 1
+"""Parts of what a run loses: on either side, and by repeats and overfitting."""
 
 
 @dataclass(frozen=True)

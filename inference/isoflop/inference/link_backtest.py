@@ -121,7 +121,8 @@ def forecast_loss(
     """Loss [nat] of the hidden runs as the law of the others has it, shape (draws, runs)."""
     data, groups = run_data(train), group_names(train)
     drawn = sample_law(train, law_named(law), DEFAULT, lengths, seed=seed)
-    loss = predictive.replicated_loss(drawn.sites, new_runs(test, data, groups), seed=seed)
+    unseen = new_runs(test, data, groups, drawn.valley)
+    loss = predictive.replicated_loss(drawn.sites, unseen, seed=seed)
     return np.asarray(loss.reshape(-1, loss.shape[-1]))
 
 

@@ -18,9 +18,9 @@ Nor is a law exact across the budgets, where it says by how much a network too s
 for its compute falls behind. x_i, what run i loses to the best run of its compute by the law, may
 be more or less by a share: one of each run's own, of scale ρ, and for y_i, what it would lose on
 fresh samples, one for all runs of a group on either side, ζ_g. Without it the walls of the valley,
-where most runs lie, would decide how its floor falls. A group with a few sizes of network or of
-sample does not tell where its valley lies; its runs are taken to lie in it (ρ = ζ_g = 0), or any
-scatter of theirs could be had from walls far away.
+where most runs lie, would decide how its floor falls. x and y are held at the law that
+`isoflop.inference.valley` finds: were they sampled with it, any scatter could be had from walls far
+away, and chains would creep where the law bends.
 
 It is sampled in an orthogonal parametrisation. At the centre (N₀, D₀) of the runs
 
@@ -32,7 +32,7 @@ B are extrapolations to one parameter and one sample, so correlated that a sampl
 Groups are partially pooled: their deviations from the mean share a scale τ that the runs inform.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import jax
@@ -60,10 +60,16 @@ LEAST_FALL = 0.01
 """Fall of the log loss per decade of compute below which the unit of κ does not go."""
 WRONG, WRONG_SCALE, WRONG_NU = 0.01, 0.3, 2.0
 """Share of runs that have gone wrong, and the Student-t of their log loss about the others'."""
+COMPANY, HARDLY = 3, 1e-9
+"""Runs of a group among which one can be seen to have gone wrong; the share in smaller groups, or
+their level would be anywhere with a probability of one in a hundred, where chains seldom go."""
 PENALTY_EPOCHS = 10.0
 """Passes after the first at which the prior of the overfitting penalty is set, with N = U."""
 TELLING_SIZES = 3
 """Sizes of network and of sample in a group that tell how its loss falls along both."""
+
+Valley = Mapping[str, np.ndarray]
+"""A law by name of its parameters, shape (groups,) each, at which what runs lose is held."""
 
 
 @jax.tree_util.register_dataclass
@@ -86,6 +92,8 @@ class RunData:
     """Index of the group."""
     final: np.ndarray
     """1 where the loss is that of the end of training, 0 where the best one was kept."""
+    wrong: np.ndarray
+    """Probability that the run has gone wrong."""
     decades: np.ndarray
     """Decades of compute beyond the dearest fitted run of the group; 0 for the runs of a fit."""
     hats: np.ndarray
@@ -104,6 +112,9 @@ class RunData:
     """Fall of the log loss per decade of compute over the dearer half of each group, (groups,)."""
     told: np.ndarray
     """Whether the runs of each group tell its law apart from the other groups', (groups,)."""
+    lost: np.ndarray
+    """What the run loses to the best of its compute, part by part as `laws.excess` has it, shape
+    (runs, `laws.PARTS`); 0 takes the law at its word off the optimum."""
     kappa: np.ndarray
     """κ within the runs, held while sampling; 0 is an exact law. Shape ()."""
 
@@ -133,6 +144,7 @@ def run_data(records: pd.DataFrame, *, ceiling: float = np.inf) -> RunData:
         span=span,
         fall=np.array([_fall(below[runs], log_loss[runs]) for runs in own]),
         told=_told(columns["params"], samples, own),
+        lost=np.zeros((len(records), laws.PARTS)),
         kappa=np.array(0.0),
     )
 
@@ -147,15 +159,29 @@ def _told(params: np.ndarray, samples: np.ndarray, own: Sequence[np.ndarray]) ->
     return np.array(sizes) >= min(TELLING_SIZES, max(sizes))
 
 
+def in_valley(data: RunData, valley: Valley) -> RunData:
+    """The same runs with what they lose off the optimum held at what a law says, (groups,) each."""
+    run = (np.asarray(v) for v in (data.params, data.unique_samples, data.epochs))
+    own = {name: value[np.asarray(data.group)] for name, value in valley.items()}
+    lost = laws.excess(*run, **own, final=np.asarray(data.final))
+    return replace(data, lost=np.moveaxis(np.asarray(lost), 0, -1))
+
+
 def new_runs(
-    records: pd.DataFrame, fitted: RunData, groups: tuple[str, ...], *, ceiling: float = np.inf
+    records: pd.DataFrame,
+    fitted: RunData,
+    groups: tuple[str, ...],
+    valley: Valley,
+    *,
+    ceiling: float = np.inf,
 ) -> RunData:
     """The arrays of runs that a fit of these `groups` shall predict, on its centre and level."""
     columns = _columns(records, groups, ceiling)
     beyond = np.log(records["flops"].to_numpy(float)) - fitted.log_flops[columns["group"]]
     beyond = beyond / np.log(10.0)
     hats = laws.knot_weights(-beyond, fitted.span[columns["group"]])
-    return replace(fitted, **columns, decades=np.maximum(beyond, 0.0), hats=hats)
+    unseen = replace(fitted, **columns, decades=np.maximum(beyond, 0.0), hats=hats)
+    return in_valley(unseen, valley)
 
 
 def _fall(below: np.ndarray, log_loss: np.ndarray) -> float:
@@ -178,6 +204,7 @@ def _columns(
     loss = records["loss"].to_numpy(float)
     samples = records["samples"].to_numpy(float)
     unique = np.minimum(records["unique_samples"].to_numpy(float), samples)
+    company = records.groupby("group")["loss"].transform("size").to_numpy()
     return {
         "params": records["params"].to_numpy(float),
         "unique_samples": unique,
@@ -189,6 +216,7 @@ def _columns(
         ),
         "group": np.searchsorted(groups, records["group"].to_numpy(str)),
         "final": (records["loss_kind"] == "final").to_numpy(float),
+        "wrong": np.where(company >= COMPANY, WRONG, HARDLY),
         "observed": np.ones(len(loss), bool),
     }
 
@@ -197,10 +225,11 @@ def padded(data: RunData, rows: int) -> RunData:
     """The same runs with rows that say nothing up to `rows`, so that tables share a program."""
     missing = rows - len(data.loss)
     ones = ("params", "unique_samples", "epochs", "loss")
-    zeros = ("relative_stderr", "group", "final", "decades", "observed")
+    zeros = ("relative_stderr", "group", "final", "wrong", "decades", "observed")
     return replace(
         data,
         hats=np.pad(data.hats, ((0, missing), (0, 0))),
+        lost=np.pad(data.lost, ((0, missing), (0, 0))),
         **{name: np.pad(getattr(data, name), (0, missing), constant_values=1) for name in ones},
         **{name: np.pad(getattr(data, name), (0, missing)) for name in zeros},
     )
@@ -232,27 +261,26 @@ def scaling_model(data: RunData, law: Law, priors: Priors = DEFAULT) -> None:
     own = {name: value[data.group] for name, value in theta.items()}
     mean = jnp.log(laws.loss(*run, **own, final=data.final))
     mean += jnp.sum(data.hats * walk[data.group], axis=-1)
+    mean += jnp.sum(data.lost[:, : laws.SIDES] * walls[data.group], axis=-1)
     sigma = laws.scatter(
         data.unique_samples * data.epochs,
         sigma=noise["sigma"],
         sigma_slope=noise["sigma_slope"],
         reference=jnp.exp(data.centre[1]),
     )
-    variance = sigma**2 + data.relative_stderr**2
-    if law.errs:
-        lost = laws.excess(*run, **own, final=data.final)
-        mean += jnp.sum(lost[: laws.SIDES] * walls[data.group].T, axis=0)
-        variance += jnp.square(noise["rho"] * data.told[data.group] * jnp.sum(lost, axis=0))
-    likelihood = _scattered(mean, jnp.sqrt(variance), noise["nu"])
+    off = noise["rho"] * jnp.sum(data.lost, axis=-1)
+    scale = jnp.sqrt(sigma**2 + off**2 + data.relative_stderr**2)
+    likelihood = _scattered(mean, scale, noise["nu"], data.wrong)
     with numpyro.handlers.mask(mask=data.observed):
         numpyro.sample("log_loss_obs", likelihood, obs=jnp.log(data.loss))
 
 
-def _scattered(mean: Array, scale: Array, nu: Array) -> dist.Distribution:
+def _scattered(mean: Array, scale: Array, nu: Array, share: np.ndarray) -> dist.Distribution:
     """The log loss of a run: Student-t about the mean, wide where the run has gone wrong."""
     right = dist.StudentT(nu, mean, scale)
     wrong = dist.StudentT(WRONG_NU, mean, WRONG_SCALE)
-    return dist.MixtureGeneral(dist.Categorical(jnp.array([1.0 - WRONG, WRONG])), [right, wrong])
+    which = dist.Categorical(jnp.stack([1.0 - share, jnp.asarray(share)], axis=-1))
+    return dist.MixtureGeneral(which, [right, wrong])
 
 
 def sample_parameters(
@@ -290,8 +318,7 @@ def _walls(data: RunData, law: Law, priors: Priors) -> Array:
     steps = jnp.zeros(shape)
     if law.errs:
         steps = numpyro.sample("wall_step", dist.Normal(0.0, 1.0).expand(shape).to_event(2))
-    walls = priors.walls.scale * steps * data.told[:, None]
-    return jnp.asarray(numpyro.deterministic("walls", walls))
+    return jnp.asarray(numpyro.deterministic("walls", priors.walls.scale * steps))
 
 
 def _group_parameters(data: RunData, law: Law, priors: Priors) -> dict[str, Array]:

@@ -6,7 +6,8 @@ first (`chain`, `draw`), then the data axes `group` and `run`:
 * `posterior` — the law's parameters per group, the noise, κ, the law's error `walk` at the knots
   (evenly spaced in log compute, the last one at the cheapest run), the group scales `tau_<name>`;
 * `log_likelihood`, `posterior_predictive` — as ArviZ defines them;
-* `observed_data`, `constant_data` — the runs of the fit;
+* `observed_data`, `constant_data` — the runs of the fit; `valley`, the law at which it is held what
+  runs lose off the optimum;
 * `sample_stats`, as ArviZ defines it, `prior`, draws of the same variables before the runs were
   seen, and `rolling`, what refits on the cheaper runs made of the dearer ones — if it was sampled
   and not bootstrapped;
@@ -150,7 +151,7 @@ def check(posterior: xr.DataTree, *, source: str = "the posterior") -> None:
         elif name in draws and not np.isfinite(draws[name].values).all():
             faults.append(f"{name} has values that are not finite")
     runs = posterior["constant_data"].to_dataset()
-    wanted_runs = [*RUN_VARIABLES, "flops_per_param_sample", "final", "told", "sigma_samples"]
+    wanted_runs = [*RUN_VARIABLES, "flops_per_param_sample", "final", "valley", "sigma_samples"]
     faults += [f"constant_data has no {name}" for name in wanted_runs if name not in runs]
     faults += _link_faults(posterior)
     if faults:

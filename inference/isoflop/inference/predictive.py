@@ -10,7 +10,7 @@ import numpy as np
 from scipy import stats
 
 from isoflop.inference import laws
-from isoflop.inference.model import WRONG, WRONG_NU, WRONG_SCALE, RunData
+from isoflop.inference.model import WRONG_NU, WRONG_SCALE, RunData
 from isoflop.inference.posterior import LAW_VARIABLES
 
 Draws = Mapping[str, np.ndarray]
@@ -18,19 +18,10 @@ Draws = Mapping[str, np.ndarray]
 
 def expected_log_loss(draws: Draws, data: RunData) -> np.ndarray:
     """log V of the law and its error within the runs, for every draw and run; no scatter."""
-    return _expected_log_loss(draws, data, _lost(draws, data))
-
-
-def _expected_log_loss(draws: Draws, data: RunData, lost: np.ndarray) -> np.ndarray:
     walk, walls = (np.asarray(draws[name])[..., data.group, :] for name in ("walk", "walls"))
     errors = [(data.hats[:, k], walk[..., k]) for k in range(laws.KNOTS)]
-    errors += [(lost[side], walls[..., side]) for side in range(laws.SIDES)]
+    errors += [(data.lost[:, side], walls[..., side]) for side in range(laws.SIDES)]
     return laws.expected_log_value(_run(data), _theta(draws, data), final=data.final, errors=errors)
-
-
-def _lost(draws: Draws, data: RunData) -> np.ndarray:
-    """What each run loses to the best of its compute, part by part, for every draw."""
-    return np.asarray(laws.excess(*_run(data), final=data.final, **_theta(draws, data)))
 
 
 def _run(data: RunData) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -42,7 +33,8 @@ def log_likelihood(draws: Draws, data: RunData) -> np.ndarray:
     mean, scale, nu = _student_t(draws, data)
     right = stats.t.logpdf(np.log(data.loss), nu, loc=mean, scale=scale)
     wrong = stats.t.logpdf(np.log(data.loss), WRONG_NU, loc=mean, scale=WRONG_SCALE)
-    return np.asarray(np.logaddexp(np.log1p(-WRONG) + right, np.log(WRONG) + wrong))
+    share = data.wrong
+    return np.asarray(np.logaddexp(np.log1p(-share) + right, np.log(share) + wrong))
 
 
 def replicated_loss(
@@ -85,7 +77,6 @@ def _student_t(draws: Draws, data: RunData) -> tuple[np.ndarray, np.ndarray, np.
     )
     samples, reference = data.unique_samples * data.epochs, np.exp(data.centre[1])
     own = laws.scatter(samples, sigma=sigma, sigma_slope=slope, reference=reference)
-    lost = _lost(draws, data)
-    off = rho * data.told[data.group] * lost.sum(axis=0)
+    off = rho * data.lost.sum(axis=-1)
     scale = np.sqrt(own**2 + off**2 + data.relative_stderr**2)
-    return _expected_log_loss(draws, data, lost), np.asarray(scale), nu
+    return expected_log_loss(draws, data), np.asarray(scale), nu

@@ -60,9 +60,8 @@ def published_posterior(
         "log_likelihood": xr.Dataset(),
         "posterior_predictive": tree.loss_dataset(loss[None, :, None]),
     }
-    parts |= tree.run_groups(
-        anchor, (law.name,), reference=law.anchor.samples, told=np.ones(1, bool)
-    )
+    valley = {name: np.median(value)[None] for name, value in theta.items()}
+    parts |= tree.run_groups(anchor, (law.name,), valley, reference=law.anchor.samples)
     result = xr.DataTree.from_dict(parts)
     result.attrs = contract.root_attributes(
         law="additive", seed=seed, records=path, records_sha256=sha256

@@ -17,6 +17,7 @@ from isoflop.inference.model import group_names, new_runs, run_data
 from isoflop.inference.priors import Priors
 from isoflop.inference.sampler import laplace_draws
 from isoflop.inference.targets import padded_target
+from isoflop.inference.valley import held_in, learn_valley
 from isoflop.inference.wander import Wander, held_at
 
 CUTOFFS = (3.0, 10.0)
@@ -89,11 +90,12 @@ def _errors(
 ) -> pd.DataFrame:
     data, groups = run_data(cheap, ceiling=ceiling), group_names(cheap)
     target, padded = padded_target(data, law, priors)
-    held = held_at(padded, wander.within(law))
+    valley = learn_valley(target, padded, law, priors)
+    held = held_at(held_in(padded, valley), wander.within(law))
     mode = find_mode(target, held, starts=1)
     draws = laplace_draws(target, held, mode, DRAWS, seed=seed)
     draws |= {"kappa": wander.draws(DRAWS, seed=seed)}
-    unseen = new_runs(dear, data, groups, ceiling=ceiling)
+    unseen = new_runs(dear, data, groups, valley, ceiling=ceiling)
     # On the scale of log V, where the law, its error and the scatter all live.
     predicted = predictive.replicated_log_value(draws, unseen, seed=seed) - np.log(unseen.loss)
     low, median, high = np.quantile(predicted, (0.025, 0.5, 0.975), axis=0)

@@ -9,6 +9,7 @@ import pandas as pd
 import xarray as xr
 
 from isoflop.inference import posterior as contract
+from isoflop.inference.model import Valley
 from isoflop.inference.rolling import RollingErrors
 
 
@@ -32,21 +33,22 @@ def loss_dataset(values: np.ndarray) -> xr.Dataset:
 
 
 def run_groups(
-    records: pd.DataFrame, groups: tuple[str, ...], *, reference: float, told: np.ndarray
+    records: pd.DataFrame, groups: tuple[str, ...], valley: Valley, *, reference: float
 ) -> dict[str, xr.Dataset]:
     """The runs of the fit, with what one parameter and one sample cost in each group.
 
-    `reference` is the D at which the scatter is quoted; `told` says of each group whether its runs
-    tell its law apart from the others'.
+    `reference` is the D at which the scatter is quoted, `valley` the law at which it is held what
+    runs lose off the optimum.
     """
     constant = _constant_data(records)
     cost = records["flops"] / (records["params"] * records["samples"])
     per_group = cost.groupby(records["group"]).median().loc[list(groups)].to_numpy()
     constant["flops_per_param_sample"] = (("group",), per_group)
     constant["final"] = (("group",), [_judged_at_its_end(records, name) for name in groups])
-    constant["told"] = (("group",), told)
+    held = np.stack([valley[name] for name in contract.LAW_VARIABLES], axis=-1)
+    constant["valley"] = (("group", "parameter"), held)
     constant["sigma_samples"] = ((), reference)
-    constant = constant.assign_coords(group=list(groups))
+    constant = constant.assign_coords(group=list(groups), parameter=list(contract.LAW_VARIABLES))
     return {"constant_data": constant, "observed_data": _observed_data(records)}
 
 

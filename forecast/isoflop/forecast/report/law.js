@@ -51,14 +51,16 @@ function lossDraws(data, group, params, samples) {
   const edge = 0.5 * beyond * Math.LN10;
   const logRatio = Math.log(samples / data.sigma_samples);
   const ceiling = data.ceiling ?? Infinity;
+  // What the run loses to the best of its compute: laws.excess, at one law for all draws.
+  const bestN = bestLogN(group.valley, 0, logN + logD);
+  const best = lawLoss(group.valley, 0, bestN, logN + logD - bestN);
+  const lost = Math.max(Math.log(lawLoss(group.valley, 0, logN, logD) / best), 0);
+  const wall = group.walls[logN > bestN ? 1 : 0];
   const loss = new Float64Array(data.draws);
   for (let i = 0; i < loss.length; i++) {
-    const own = lawLoss(group.columns, i, logN, logD);
-    const bestN = bestLogN(group.columns, i, logN + logD);
-    const lost = Math.max(Math.log(own / lawLoss(group.columns, i, bestN, logN + logD - bestN)), 0);
-    let within = group.walls[logN > bestN ? 1 : 0][i] * lost;
+    let within = wall[i] * lost;
     for (let k = 0; k < weights.length; k++) within += weights[k] * group.walk[k][i];
-    const value = own * Math.exp(within);
+    const value = lawLoss(group.columns, i, logN, logD) * Math.exp(within);
     const along = scatter[i] * Math.exp(scatter_slope[i] * logRatio);
     let error = Math.sign(along) * Math.hypot(along, scatter_off[i] * lost);
     if (beyond > 0) error += drift[i] * Math.sqrt(beyond) * fallPerDecade(group.columns, i, logN - edge, logD - edge);

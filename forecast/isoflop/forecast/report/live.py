@@ -138,6 +138,7 @@ def _group(
         "columns": _columns(law, stride=stride, seed=question.seed),
         "walk": [pack(knot[::stride]) for knot in law.walk.T],
         "walls": [pack(side[::stride]) for side in law.walls.T],
+        "valley": {name: [value] for name, value in law.valley.items()},
         "params": [plan.params for plan in plans],
         "at_bound": [min(plan.params, plan.samples) <= 1.0 for plan in plans],
         "decades": [plan.extrapolation_decades for plan in plans],

@@ -1,0 +1,43 @@
+"""Where the valley of the runs lies: the law by which it is reckoned what a run loses off it.
+
+The model holds what each run loses to the best of its compute while it samples. Here it is learned:
+the law is found at the posterior mode as if it were exact off the optimum, then again with what it
+says that the runs lose there, until that no longer changes.
+"""
+
+from dataclasses import replace
+
+import jax
+import numpy as np
+
+from isoflop.inference.density import Target
+from isoflop.inference.laws import Law
+from isoflop.inference.mode import find_mode
+from isoflop.inference.model import RunData, Valley, in_valley
+from isoflop.inference.posterior import LAW_VARIABLES
+from isoflop.inference.priors import Priors
+from isoflop.inference.wander import held_at
+
+MAX_ROUNDS = 6
+"""Times that the law is found, at most; tables of runs take three or four."""
+SETTLED = 0.05
+"""Change of what the runs lose, of all that they lose, below which it is held."""
+
+
+def learn_valley(target: Target, data: RunData, law: Law, priors: Priors) -> Valley:
+    """The law's parameters at the mode given the runs, κ at its prior median; (groups,) each."""
+    data = held_at(data, np.exp(priors.log_kappa.location) if law.errs else 0.0)
+    for _ in range(MAX_ROUNDS):
+        mode = find_mode(target, data, starts=1)
+        sites = target.constrain(mode.location[None], data)
+        valley = {name: np.asarray(sites[name][0]) for name in LAW_VARIABLES}
+        before, data = data, held_in(data, valley)
+        change = np.abs(data.lost - before.lost)[data.observed].sum()
+        if not law.errs or change <= SETTLED * data.lost[data.observed].sum():
+            break
+    return valley
+
+
+def held_in(data: RunData, valley: Valley) -> RunData:
+    """The same runs, on the device, with what they lose off the optimum held."""
+    return replace(data, lost=jax.device_put(in_valley(data, valley).lost))
