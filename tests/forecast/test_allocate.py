@@ -44,7 +44,7 @@ def law(
         kappa=np.zeros_like(sigma),
         walk=np.zeros((len(sigma), KNOTS)),
         walls=np.zeros((len(sigma), SIDES)),
-        valley={},
+        valley={"loss_inf": 0.4, "log_A": 4.0, "log_B": 3.0, "alpha": 0.4, "beta": 0.3},
         ceiling=np.inf,
         flops_per_param_sample=6.0,
         smallest_flops=1e12,

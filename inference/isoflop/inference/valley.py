@@ -19,16 +19,17 @@ from isoflop.inference.priors import Priors
 from isoflop.inference.wander import held_at
 
 MAX_ROUNDS = 6
-"""Times that the law is found, at most; tables of runs take three or four."""
-SETTLED = 0.05
+"""Times that the law is found, at most; tables of runs take three."""
+SETTLED = 0.1
 """Change of what the runs lose, of all that they lose, below which it is held."""
 
 
 def learn_valley(target: Target, data: RunData, law: Law, priors: Priors) -> Valley:
     """The law's parameters at the mode given the runs, κ at its prior median; (groups,) each."""
     data = held_at(data, np.exp(priors.log_kappa.location) if law.errs else 0.0)
+    mode = None
     for _ in range(MAX_ROUNDS):
-        mode = find_mode(target, data, starts=1)
+        mode = find_mode(target, data, starts=1, near=mode)
         sites = target.constrain(mode.location[None], data)
         valley = {name: np.asarray(sites[name][0]) for name in LAW_VARIABLES}
         before, data = data, held_in(data, valley)
