@@ -98,7 +98,7 @@ def test_density_is_prior_times_likelihood(two_groups: Any) -> None:
         + (1 - SHARE) * (data.unique_samples * data.epochs / d0) ** -beta
     )
     wall = np.log((at_centre * P + fresh**gamma) / (at_centre * P + u_best**gamma))
-    mean = mean + 0.3 * np.where(data.params > best, 1.0, -0.5) * wall
+    mean = mean + 0.2 * np.where(data.params > best, 1.0, -0.5) * wall
     scale = np.sqrt(own**2 + (0.12 * lost) ** 2 + (0.004 / data.loss) ** 2 + 1e-8)
     # The error of the law, from the dearest run down.
     below = np.log10(records["flops"].max() / records["flops"].to_numpy())

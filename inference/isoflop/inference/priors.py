@@ -92,14 +92,14 @@ class Priors:
         -0.1, 0.2, "how the scatter falls with D: seeds differ by 10 % at 1k jets, 1 % at 200k"
     )
     log_rho: Normal = Normal(
-        math.log(0.15),
+        math.log(0.1),
         0.7,
-        "of what a run loses to the best of its compute: 0.03 to 0.25 in tables of runs (LOG.md)",
+        "of what a run loses to the best of its compute: 0.03 to 0.3 in tables of runs (LOG.md)",
     )
     walls: Normal = Normal(
         0.0,
-        0.3,
-        "common to all runs of a group on one side of the optimum; 0.6 forecasts as well",
+        0.2,
+        "common to all runs of a group on one side of the optimum; 0.15 and 0.3 forecast as well",
     )
     log_nu_minus_2: Normal = Normal(
         math.log(13.0),
