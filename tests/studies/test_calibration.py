@@ -39,7 +39,8 @@ def test_the_page_quotes_how_much_the_runs_say(table: pd.DataFrame) -> None:
 
     def span(*sites: str) -> str:
         values = [value for name in sites for value in found[name]]
-        return f"{min(values):.0f} to {max(values):.0f} %"
+        ends = [f"{min(values):.0f}", f"{max(values):.0f}"]
+        return " to ".join(dict.fromkeys(ends)) + " %"
 
     sure = span("loss_inf", "log_A", "log_B", "sigma").split(" to ")[0]
     assert f"The runs remove {sure} % or more of the prior variance of L∞, A, B and σ" in page
@@ -47,6 +48,8 @@ def test_the_page_quotes_how_much_the_runs_say(table: pd.DataFrame) -> None:
     assert f"{found['log_penalty'][0]:.0f} % of the overfitting penalty" in page
     assert f"{span('gamma')} of γ and {span('omega')} of ω" in page
     assert f"law's error within the runs {span('walk')}" in page
+    assert f"its error off the optimum {span('small_wall', 'large_wall')}" in page
+    assert f"the scatter there, ρ, {span('rho')}" in page
     assert f"of ν {found['nu'][0]:.0f} %" in page
     scales = [name for name in found if name.startswith("tau")]
     assert f"scales τ {span(*scales)}" in page
@@ -54,6 +57,8 @@ def test_the_page_quotes_how_much_the_runs_say(table: pd.DataFrame) -> None:
 
 def test_the_page_quotes_the_worst_convergence(table: pd.DataFrame) -> None:
     page = page_of("calibration")
-    assert f"have R-hat above 1.1 (up to {table['rhat_max'].max():.1f})" in page
+    worst = table["rhat_max"].max()
+    assert worst < 1.1
+    assert f"0 of {table['replications'].iloc[0]} have R-hat above 1.1 (at most {worst:.2f})" in page
     least, most = (f"{value:.2f}" for value in table["z_sd"].agg(["min", "max"]))
     assert f"z-scores have standard deviations of {least} to {most}" in page
