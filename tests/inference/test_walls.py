@@ -10,11 +10,12 @@ from arviz_stats.base import array_stats
 from isoflop.inference import laws
 from isoflop.inference.fit import sample_law, usable_runs
 from isoflop.inference.laws import LAWS
+from isoflop.inference.mode import find_mode
 from isoflop.inference.model import in_valley, run_data
 from isoflop.inference.priors import DEFAULT
 from isoflop.inference.simulate import simulate_runs
 from isoflop.inference.targets import padded_target
-from isoflop.inference.valley import learn_valley
+from isoflop.inference.valley import held_in, learn_valley
 from isoflop.training.records import read_records
 
 PUBLIC_RUNS = Path(__file__).parents[2] / ".." / "shared" / "runs"
@@ -88,6 +89,18 @@ def test_what_runs_lose_is_held_at_the_law_that_the_runs_tell() -> None:
     assert np.corrcoef(held[:, 0], truth[:, 0])[0, 1] > 0.99
     assert np.corrcoef(held[:, 1], truth[:, 1])[0, 1] > 0.99
     assert not held[:, 2].any()
+
+
+def test_a_mode_nearby_is_a_shorter_way_to_the_same_mode() -> None:
+    data, law = run_data(_sweep()), LAWS["coupled"]
+    target, filled = padded_target(data, law, DEFAULT)
+    exact = find_mode(target, filled, starts=1)
+    held = held_in(filled, learn_valley(target, filled, law, DEFAULT))
+    modes = (find_mode(target, held, starts=1, near=mode) for mode in (None, exact))
+    far, near, before = (target.constrain(mode.location[None], held) for mode in (*modes, exact))
+    for name in ("loss_inf", "alpha", "beta", "gamma"):
+        np.testing.assert_allclose(near[name], far[name], rtol=0.01)
+        assert abs(before[name] / far[name] - 1.0) > 0.03  # it is another mode to begin with
 
 
 def test_a_run_without_company_cannot_be_seen_to_have_gone_wrong() -> None:

@@ -59,6 +59,8 @@ def test_the_page_quotes_the_worst_convergence(table: pd.DataFrame) -> None:
     page = page_of("calibration")
     worst = table["rhat_max"].max()
     assert worst < 1.1
-    assert f"0 of {table['replications'].iloc[0]} have R-hat above 1.1 (at most {worst:.2f})" in page
+    assert (
+        f"0 of {table['replications'].iloc[0]} have R-hat above 1.1 (at most {worst:.2f})" in page
+    )
     least, most = (f"{value:.2f}" for value in table["z_sd"].agg(["min", "max"]))
     assert f"z-scores have standard deviations of {least} to {most}" in page
