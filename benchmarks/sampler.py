@@ -45,7 +45,7 @@ from isoflop.inference.simulate import simulate_runs
 from isoflop.training.records import read_records
 
 CHAINS, DRAWS = 4, 1000
-NONE = Normal(-30.0, 1e-3, "the textbook law has no error")
+NONE = Normal(-30.0, 1.0, "the textbook law has no error")
 EXACT = replace(DEFAULT, log_kappa=NONE, log_rho=NONE, walls=Normal(0.0, 1e-13, NONE.reason))
 """Priors under which the law is exact, so that both samplers have the same posterior."""
 COMPARED = ("loss_inf", "alpha", "beta", "gamma", "log_A", "log_B", "sigma")

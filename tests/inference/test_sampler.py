@@ -59,6 +59,7 @@ def test_chains_that_mix_too_slowly_go_on_and_are_thinned(
     mode, lengths = find_mode(target, location), Lengths(chains=2, draws=200, warmup=100)
     once = sample(target, location, mode, lengths, seed=0)
     monkeypatch.setattr(sampler, "ENOUGH", np.inf)
+    monkeypatch.setattr(sampler, "SHARE", np.inf)
     longest = sample(target, location, mode, lengths, seed=0)
     assert longest.sites["x"].shape == once.sites["x"].shape
     # As many leapfrog steps a kept draw as are made for all those that it stands for; the later

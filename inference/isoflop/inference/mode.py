@@ -154,10 +154,9 @@ def _peak(
     there is one. BFGS would need no second look at the curvature, but the cube of the dimensions a
     step.
     """
-    if near is None:
+    root = _root_of(near, free)
+    if root is None:
         root = _inverse_curvature(target, data, start, free).root
-    else:
-        root = np.linalg.cholesky(near.covariance[np.ix_(free, free)])
     location = start
     for _ in range(MAX_ROUNDS):
         location, energy, steepest = _descend(target, data, location, free, root)
@@ -169,6 +168,16 @@ def _peak(
     covariance[np.ix_(free, free)] = found.covariance
     log_mass = found.log_volume - energy if steepest < STEEP else -np.inf
     return _Peak(location, covariance, log_mass)
+
+
+def _root_of(near: _Peak | None, free: np.ndarray) -> np.ndarray | None:
+    """Root of the covariance of a peak; none without one, or where rounding has left it none."""
+    if near is None:
+        return None
+    try:
+        return np.linalg.cholesky(near.covariance[np.ix_(free, free)])
+    except np.linalg.LinAlgError:
+        return None
 
 
 def _descend(

@@ -27,9 +27,10 @@ PILOT_DRAWS = 300
 """Draws a chain whose mean and covariance say what is about standard normal."""
 MANY = 200
 """Dimensions above which a second pilot run starts where the first one ended."""
-ENOUGH = 0.1
-"""Effective draws for a draw kept, of the site that mixes worst, below which chains go on: 400 of
-the usual 4000, from which on R-hat and quantiles can be relied on (arXiv:1903.08008, Sec. 4)."""
+ENOUGH, SHARE = 400.0, 0.2
+"""Effective draws, of the site that mixes worst, from which on R-hat and quantiles can be relied on
+(arXiv:1903.08008, Sec. 4), and how many of the draws kept they need not exceed: with fewer, chains
+go on."""
 SPREAD = 1.5
 """Chains start this many posterior standard deviations about a mode: wider than the posterior, so
 that R-hat can see chains that do not meet."""
@@ -83,7 +84,7 @@ def sample(
         parts.append(_chains(target, data, at, to, lengths, seed=seed + 1000 * run + 2, tick=tick))
         kept = _thinned(parts)
         sites = _sites(target, data, kept.pop("z"))
-        if least_ess(sites) >= ENOUGH * lengths.chains * lengths.draws:
+        if least_ess(sites) >= min(ENOUGH, SHARE * lengths.chains * lengths.draws):
             break
         z = np.concatenate([part["z"] for part in parts], axis=1)
         (to, covariance), at = _learned(target, z, covariance), z[:, -1]
