@@ -17,6 +17,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from arviz_base import rcParams
 from arviz_stats.base import array_stats
 
 from isoflop.inference.density import CHUNK, Target
@@ -92,15 +93,18 @@ def sample(
 
 
 def least_ess(sites: Mapping[str, np.ndarray]) -> float:
-    """Bulk effective sample size of the number that mixes worst, of all that vary.
+    """Effective sample size, of bulk or tails, of the number that mixes worst of all that vary.
 
     Sites have the shape (chains, draws, ...).
     """
     columns = [site.reshape(*site.shape[:2], -1) for site in sites.values()]
     numbers = np.concatenate(columns, axis=-1)
     numbers = numbers[..., np.ptp(numbers, axis=(0, 1)) > 0.0]
-    ess = array_stats.ess(numbers, chain_axis=0, draw_axis=1, method="bulk")
-    return float(np.min(ess))
+    axes = {"chain_axis": 0, "draw_axis": 1}
+    bulk = array_stats.ess(numbers, method="bulk", **axes)
+    # The tails that the verdict looks at.
+    tail = array_stats.ess(numbers, method="tail", prob=rcParams["stats.ci_prob"], **axes)
+    return float(min(np.min(bulk), np.min(tail)))
 
 
 def _sites(target: Target, data: Any, z: np.ndarray) -> dict[str, np.ndarray]:
