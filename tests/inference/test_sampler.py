@@ -58,7 +58,7 @@ def test_chains_that_mix_too_slowly_go_on_and_are_thinned(
     target, location = Target(_normal, jnp.zeros(2), warmup=100), jnp.array([3.0, -1.0])
     mode, lengths = find_mode(target, location), Lengths(chains=2, draws=200, warmup=100)
     once = sample(target, location, mode, lengths, seed=0)
-    monkeypatch.setattr(sampler, "ENOUGH", np.inf)
+    monkeypatch.setattr(sampler, "MIN_ESS", np.inf)
     monkeypatch.setattr(sampler, "SHARE", np.inf)
     longest = sample(target, location, mode, lengths, seed=0)
     assert longest.sites["x"].shape == once.sites["x"].shape

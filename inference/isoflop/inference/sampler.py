@@ -21,6 +21,7 @@ from arviz_base import rcParams
 from arviz_stats.base import array_stats
 
 from isoflop.inference.density import CHUNK, Target
+from isoflop.inference.diagnostics import MIN_ESS
 from isoflop.inference.geometry import Whitening, whitened, whitening
 from isoflop.inference.mode import Mode
 
@@ -28,10 +29,9 @@ PILOT_DRAWS = 300
 """Draws a chain whose mean and covariance say what is about standard normal."""
 MANY = 200
 """Dimensions above which a second pilot run starts where the first one ended."""
-ENOUGH, SHARE = 400.0, 0.2
-"""Effective draws, of the site that mixes worst, from which on R-hat and quantiles can be relied on
-(arXiv:1903.08008, Sec. 4), and how many of the draws kept they need not exceed: with fewer, chains
-go on."""
+SHARE = 0.2
+"""Effective draws for a draw kept, of the site that mixes worst, that are enough where so few are
+kept that these are less than what the verdict asks for; with fewer, chains go on."""
 SPREAD = 1.5
 """Chains start this many posterior standard deviations about a mode: wider than the posterior, so
 that R-hat can see chains that do not meet."""
@@ -85,7 +85,7 @@ def sample(
         parts.append(_chains(target, data, at, to, lengths, seed=seed + 1000 * run + 2, tick=tick))
         kept = _thinned(parts)
         sites = _sites(target, data, kept.pop("z"))
-        if least_ess(sites) >= min(ENOUGH, SHARE * lengths.chains * lengths.draws):
+        if least_ess(sites) >= min(MIN_ESS, SHARE * lengths.chains * lengths.draws):
             break
         z = np.concatenate([part["z"] for part in parts], axis=1)
         (to, covariance), at = _learned(target, z, covariance), z[:, -1]
