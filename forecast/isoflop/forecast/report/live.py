@@ -24,10 +24,13 @@ from isoflop.forecast.rejection import lowest_loss
 from isoflop.forecast.report.packing import pack, pack_exactly
 from isoflop.forecast.significance import Scenario
 from isoflop.forecast.table import ForecastRow, forecast_budget
+from isoflop.inference.laws import KNOTS, SIDES
 from isoflop.inference.verdict import distance_fault
 
 SCHEMA = "isoflop.report/1"
 LAW_COLUMNS = ("loss_inf", "log_A", "log_B", "alpha", "beta", "gamma")
+ERROR_COLUMNS = 4
+"""Columns of the scatter and of the drift beside those (`_columns`)."""
 EVALUATED = ("loss", "params_opt", "samples_opt")
 """Quantities that the page evaluates from the draws."""
 MOST_DRAW_BYTES = 1_800_000
@@ -100,7 +103,7 @@ def live_data(posterior: xr.DataTree, question: Question, stops: Stops) -> dict[
 
 def thinning(draws: int, groups: int) -> int:
     """How many draws one kept draw stands for, so that the page stays small."""
-    columns = len(LAW_COLUMNS) + 4 + 3
+    columns = len(LAW_COLUMNS) + KNOTS + SIDES + ERROR_COLUMNS
     return math.ceil(draws * groups * columns * BYTES_PER_VALUE / MOST_DRAW_BYTES)
 
 
