@@ -107,7 +107,7 @@ def test_fewer_runs_than_parameters_are_sampled_about_their_mass_and_not_in_a_sp
         sigma = laplace_draws(target, filled, mode, 200, seed=0)["sigma"]
         # The truth is 4e-3; the height alone would choose 3e-6.
         assert 1e-3 < np.median(sigma) < 1e-2
-    drawn = sample(target, filled, mode, Lengths(chains=2, draws=300, longest=1), seed=0)
+    drawn = sample(target, filled, mode, Lengths(chains=2, draws=300), seed=0)
     assert drawn.stats["diverging"].mean() < 0.01
     low, high = np.quantile(drawn.sites["sigma"], (0.025, 0.975))
     assert low < 0.004 < high
