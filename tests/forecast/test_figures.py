@@ -82,6 +82,14 @@ def test_budget_within_the_data_marks_no_extrapolation(posterior: xr.DataTree) -
     assert [text.get_text() for text in ax.texts] == ["budget $10^{12}$"]
 
 
+def test_isoflop_axes_end_above_the_highest_run(curves: ForecastCurves) -> None:
+    low, top = isoflop_axes(curves).get_ylim()
+    losses = [points.loss for points in curves.runs if points.group == curves.iso_group]
+    highest = max(loss.max() for loss in losses)
+    assert highest < top < 1.3 * highest
+    assert low < min(line.best_loss for line in curves.isoflops)
+
+
 def test_isoflop_axes_name_every_curve_below_where_no_run_is_hidden(curves: ForecastCurves) -> None:
     ax = isoflop_axes(curves)
     legend = ax.get_legend()

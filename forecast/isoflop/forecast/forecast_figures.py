@@ -24,6 +24,8 @@ from isoflop.forecast.figures import (
 )
 
 Colour = tuple[float, float, float, float]
+# The iso-FLOP panel ends this factor above the highest loss of a run.
+ROOM_ABOVE = 1.15
 # Above this many groups the bands hide each other: only those of the iso-FLOP group are drawn.
 GROUPS_WITH_BANDS = 4
 
@@ -86,6 +88,8 @@ def isoflop_axes(curves: ForecastCurves, ax: Axes | None = None) -> Axes:
     ax.set_xscale("log")
     _plain_log_scale(ax)
     ax.margins(x=0.04, y=0.06)
+    if runs:  # the law at sizes that no run has would squeeze them
+        ax.set_ylim(top=ROOM_ABOVE * max(points.loss.max() for points in runs))
     ax.set_xlabel("parameters $N$")
     ax.set_ylabel("validation loss $L$ [nat]")
     ax.set_title(f"iso-FLOP curves of {curves.iso_group}, one epoch", fontsize=10)
