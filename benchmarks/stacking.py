@@ -19,10 +19,11 @@ from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from isoflop.training.config import RunConfig
+from isoflop.training.feeding import feed
 from isoflop.training.jets.batches import JetSet, balanced_subset, open_set
 from isoflop.training.jets.jetclass import open_jets
-from isoflop.training.loop import GRADIENT_CLIP, accumulate
-from isoflop.training.models import Transformer, TransformerConfig
+from isoflop.training.models import Padded, Transformer, TransformerConfig
+from isoflop.training.stepping import GRADIENT_CLIP, accumulate
 
 COUNT, SECONDS, ROUNDS = 8, 0.7, 3
 CELLS = [(w, p, b) for w in (8, 16) for p, b in ((10, 16), (10, 64), (40, 16), (40, 128))]
@@ -39,7 +40,8 @@ def separate_step(
     def step() -> None:
         for model, optimizer in zip(models, optimizers, strict=True):
             optimizer.zero_grad()
-            accumulate(model, jets, draw(), torch.device("cpu"))
+            [(rows, parts)] = feed(jets, [draw()], torch.device("cpu"))
+            accumulate(model, parts, len(rows))
             torch.nn.utils.clip_grad_norm_(model.parameters(), GRADIENT_CLIP)
             optimizer.step()
 
@@ -58,7 +60,7 @@ def stacked_step(
         weights: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor, mask: Tensor, y: Tensor
     ) -> Tensor:
         return functional.cross_entropy(
-            functional_call(models[0], (weights, buffers), (x, mask)), y
+            functional_call(models[0], (weights, buffers), (x, Padded(mask))), y
         )
 
     def step() -> None:

@@ -4,6 +4,7 @@
     python benchmarks/training.py data/jets   # jets of a folder of ROOT files, through the cache
     python benchmarks/training.py --threads 2
     python benchmarks/training.py --seconds 0.2    # a look, not a measurement
+    python benchmarks/training.py --device cuda    # larger networks, both in bfloat16
 
 A step is all that the training loop does with a batch: gather, forward, backward, clip, AdamW. The
 plain one is `torch.nn.TransformerEncoder` with every jet padded to all its slots. Beside them: the
@@ -12,7 +13,9 @@ data path without a network, and the rate of a large matrix product, which bound
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -22,19 +25,35 @@ from torch.nn import functional
 
 from isoflop.training.config import RunConfig
 from isoflop.training.counting import count_parameters, training_flops
+from isoflop.training.feeding import feed
 from isoflop.training.jets.batches import JetSet, balanced_subset, open_set
 from isoflop.training.jets.features import FEATURE_SETS
 from isoflop.training.jets.jetclass import Jets, open_jets
-from isoflop.training.loop import PART_SLOTS, accumulate
 from isoflop.training.models import Transformer, TransformerConfig
+from isoflop.training.stepping import GRADIENT_CLIP, adamw, stepper
 
-SLOTS, BATCH, JETS = 128, 128, 20_000
-CELLS = ((16, 40), (64, 40), (64, 128))
-"""Width and slots of each line; the last is the one that the target names."""
-CPU = torch.device("cpu")
+SLOTS, JETS, WARM_UP = 128, 20_000, 5
 
 
-class Padded(nn.Module):
+@dataclass(frozen=True)
+class Cell:
+    """What a line is measured on."""
+
+    width: int
+    depth: int
+    slots: int
+    batch: int
+
+
+CELLS = {
+    "cpu": (Cell(16, 2, 40, 128), Cell(64, 2, 40, 128), Cell(64, 2, 128, 128)),
+    "cuda": (Cell(64, 2, 128, 128), Cell(128, 10, 128, 512), Cell(128, 10, 128, 4096)),
+}
+"""The last of the CPU's and the middle one of the GPU's are those that targets name."""
+Batches = Iterator[np.ndarray]
+
+
+class PlainTransformer(nn.Module):
     """The plain network: PyTorch's encoder over all slots, with the sizes of ours."""
 
     def __init__(self, config: TransformerConfig) -> None:
@@ -72,77 +91,116 @@ def random_jets() -> JetSet:
     return JetSet(Jets(Path(), offsets, label), features, SLOTS)
 
 
-def rate(step: Callable[[np.ndarray], object], rows: np.ndarray, *, seconds: float) -> float:
-    """Jets a second, over so many seconds, of a step that takes the rows of a batch."""
+def rate(
+    steps: Callable[[Batches], Iterator[None]], rows: np.ndarray, batch: int, *, seconds: float
+) -> float:
+    """Jets a second, over so many seconds, of what takes a step for each batch."""
     generator = np.random.default_rng(0)
-    for _ in range(3):
-        step(generator.choice(rows, BATCH))
+    going = steps(generator.choice(rows, batch) for _ in count())
+    for _ in range(WARM_UP):
+        next(going)
+    settle()
     started, jets = time.perf_counter(), 0
     while time.perf_counter() - started < seconds:
-        step(generator.choice(rows, BATCH))
-        jets += BATCH
+        next(going)
+        jets += batch
+    settle()
     return jets / (time.perf_counter() - started)
 
 
-def stepper(
-    model: nn.Module, gradient: Callable[[np.ndarray], object]
-) -> Callable[[np.ndarray], None]:
-    """A training step around what adds the gradient of a batch."""
+def settle() -> None:
+    """Wait for the GPU, if there is one."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def training(
+    config: RunConfig, model: Transformer, jets: JetSet, batches: Batches
+) -> Iterator[None]:
+    """Steps of ours."""
+    device = model.centre.device
+    optimizer = adamw(model, config.rate, weight_decay=config.weight_decay)
+    step = stepper(config, model, optimizer, jets, np.arange(len(jets.jets)))
+    for rows, parts in feed(jets, batches, device, step.room):
+        step(parts, len(rows), config.rate)
+        step.losses(settled=False)
+        yield
+
+
+def plain_training(
+    model: PlainTransformer, jets: JetSet, batches: Batches, device: torch.device
+) -> Iterator[None]:
+    """Steps on batches whose jets fill all slots."""
     optimizer = torch.optim.AdamW(model.parameters(), fused=True)
-
-    def step(rows: np.ndarray) -> None:
+    for rows in batches:
         optimizer.zero_grad()
-        gradient(rows)
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-
-    return step
-
-
-def padded_gradient(model: Padded, jets: JetSet) -> Callable[[np.ndarray], None]:
-    """Adds the gradient of a batch whose jets fill all slots."""
-
-    def gradient(rows: np.ndarray) -> None:
         batch = jets.batch(rows)
         room = jets.particles - batch.mask.shape[1]
-        x = torch.from_numpy(np.pad(batch.x, ((0, 0), (0, room), (0, 0)))).float()
-        mask = torch.from_numpy(np.pad(batch.mask, ((0, 0), (0, room))))
-        loss = functional.cross_entropy(model(x, mask), torch.from_numpy(batch.label))
+        x = torch.from_numpy(np.pad(batch.x, ((0, 0), (0, room), (0, 0)))).to(device).float()
+        mask = torch.from_numpy(np.pad(batch.mask, ((0, 0), (0, room)))).to(device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            logits = model(x, mask)
+        loss = functional.cross_entropy(logits.float(), torch.from_numpy(batch.label).to(device))
         loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(model.parameters(), GRADIENT_CLIP)
+        optimizer.step()
+        yield
 
-    return gradient
+
+def reading(jets: JetSet, batches: Batches, device: torch.device) -> Iterator[None]:
+    """The batches on the device, and nothing done with them."""
+    for _, parts in feed(jets, batches, device):
+        for _ in parts:
+            pass
+        yield
 
 
-def matmul_rate() -> float:
-    """FLOP/s of a large product in float32."""
-    a, b = torch.randn(2, 1024, 1024)
-    a @ b
-    started, count = time.perf_counter(), 0
+def matmul_rate(device: torch.device) -> float:
+    """FLOP/s of a large product, in float32, or bfloat16 on a GPU."""
+    size, kind = (8192, torch.bfloat16) if device.type == "cuda" else (1024, torch.float32)
+    a, b = torch.randn(2, size, size, device=device, dtype=kind)
+    for _ in range(3):
+        a @ b
+    settle()
+    started, products = time.perf_counter(), 0
     while time.perf_counter() - started < 1.0:
         a @ b
-        count += 1
-    return 2.0 * 1024**3 * count / (time.perf_counter() - started)
+        settle()
+        products += 1
+    return 2.0 * size**3 * products / (time.perf_counter() - started)
 
 
-def measure(jets: JetSet, rows: np.ndarray, *, width: int, seconds: float) -> None:
-    """Print the lines of one width and number of slots."""
-    config = RunConfig(features="full", particles=jets.particles, width=width, unique_samples=BATCH)
-    ours, plain = Transformer(config.network), Padded(config.network)
+def measure(
+    jets: JetSet, rows: np.ndarray, cell: Cell, device: torch.device, seconds: float
+) -> None:
+    """Print the lines of one cell."""
+    config = RunConfig(
+        features="full",
+        particles=cell.slots,
+        width=cell.width,
+        depth=cell.depth,
+        batch_size=cell.batch,
+        unique_samples=100_000_000,
+    )
+    ours, plain = (
+        Transformer(config.network).to(device),
+        PlainTransformer(config.network).to(device),
+    )
     parameters = count_parameters(config.network).total, sum(p.numel() for p in plain.parameters())
     mean = jets.mean_particles(rows)
-    size = PART_SLOTS // jets.particles
-    steps = (
-        stepper(ours, lambda part: accumulate(ours, jets, part, CPU)),
-        stepper(plain, padded_gradient(plain, jets)),
-        lambda part: [jets.batch(part[at]) for at in jets.by_length(part, size)],
+    ways = (
+        lambda batches: training(config, ours, jets, batches),
+        lambda batches: plain_training(plain, jets, batches, device),
+        lambda batches: reading(jets, batches, device),
     )
-    fast, slow, data = (rate(step, rows, seconds=seconds) for step in steps)
-    flops, peak = training_flops(config.network, mean, fast), matmul_rate()
+    fast, slow, data = (rate(way, rows, cell.batch, seconds=seconds) for way in ways)
+    flops, peak = training_flops(config.network, mean, fast), matmul_rate(device)
     print(
-        f"width {width}, {jets.particles} slots, {mean:.0f} particles, depth {config.depth}\n"
+        f"width {cell.width}, depth {cell.depth}, {cell.slots} slots, {mean:.0f} particles, "
+        f"batch {cell.batch}\n"
         f"  ours    {fast:9,.0f} jets/s with {parameters[0]:,} parameters, "
-        f"{flops / 1e9:.1f} GFLOP/s, {100 * flops / peak:.0f} % of a matrix product's "
-        f"{peak / 1e9:.0f}\n"
+        f"{flops / 1e9:,.1f} GFLOP/s, {100 * flops / peak:.0f} % of a matrix product's "
+        f"{peak / 1e9:,.0f}\n"
         f"  padded  {slow:9,.0f} jets/s with {parameters[1]:,} parameters: 1 : {fast / slow:.2f}\n"
         f"  data    {data:9,.0f} jets/s without a network: {data / fast:.0f} times ours",
         flush=True,
@@ -154,19 +212,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("data", nargs="?", help="folder of ROOT files")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", choices=sorted(CELLS), default="cpu")
     parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement")
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
-    print(f"{chosen.threads} thread(s)")
-    for width, slots in CELLS:
+    device = torch.device(chosen.device)
+    on_gpu = device.type == "cuda"
+    print(torch.cuda.get_device_name() if on_gpu else f"{chosen.threads} thread(s)")
+    for cell in CELLS[chosen.device]:
         if chosen.data:
             train = open_jets(chosen.data, "train")
-            jets = open_set(train, "full", slots)
+            jets = open_set(train, "full", cell.slots)
             rows = balanced_subset(train.label, 10_000, seed=0)
         else:
             whole = random_jets()
-            jets, rows = JetSet(whole.jets, whole.features, slots), np.arange(JETS)
-        measure(jets, rows, width=width, seconds=chosen.seconds)
+            jets, rows = JetSet(whole.jets, whole.features, cell.slots), np.arange(JETS)
+        measure(jets, rows, cell, device, chosen.seconds)
 
 
 if __name__ == "__main__":

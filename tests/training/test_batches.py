@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from isoflop.training.jets.batches import Splits, balanced_subset, open_set, shuffled_batches
+from isoflop.training.jets.batches import Room, Splits, balanced_subset, open_set, shuffled_batches
 from isoflop.training.jets.features import open_features
 
 LABEL = np.repeat(np.arange(10, dtype=np.uint8), 50)
@@ -43,6 +43,36 @@ def test_batch_holds_the_leading_particles_of_each_jet(splits: Splits) -> None:
         assert batch.mask[place].sum() == len(own)
         np.testing.assert_array_equal(batch.x[place][batch.mask[place]], own)
     np.testing.assert_array_equal(batch.label, splits.train.label[rows])
+
+
+def test_packed_jets_are_the_particles_of_the_padded_ones(splits: Splits) -> None:
+    jets, rows = open_set(splits.train, "full", 10), np.array([7, 3, 100, 7])
+    batch = jets.batch(rows)
+    x, mask, place, bounds = jets.packed(rows)
+    np.testing.assert_array_equal(x, batch.x[batch.mask])
+    np.testing.assert_array_equal(mask[:, : batch.mask.shape[1]], batch.mask)
+    np.testing.assert_array_equal(place, np.flatnonzero(mask))
+    np.testing.assert_array_equal(np.diff(bounds), batch.mask.sum(axis=1))
+
+
+def test_a_room_is_filled_by_nearly_every_batch(splits: Splits) -> None:
+    jets, rows = open_set(splits.train, "full", 20), np.arange(len(splits.train))
+    room = jets.room(rows, 64)
+    generator = np.random.default_rng(0)
+    for _ in range(200):
+        batch = generator.choice(rows, 64, replace=False)
+        x, mask, _, bounds = jets.packed(batch, room)
+        assert (len(x), len(mask), bounds[-1]) == (room.particles, room.jets, room.particles)
+        np.testing.assert_array_equal(x[: bounds[64]], jets.packed(batch)[0])
+    mean = 64 * jets.mean_particles(rows)
+    assert mean < room.particles < 1.5 * mean
+
+
+@pytest.mark.parametrize("size", [1, 64])
+def test_jets_that_do_not_fit_into_a_room_stay_as_they_are(splits: Splits, size: int) -> None:
+    jets, rows = open_set(splits.train, "full", 20), np.arange(size)
+    room = Room(jets=size, particles=jets.packed(rows)[3][-1] + (-1 if size > 1 else 25))
+    np.testing.assert_array_equal(jets.packed(rows, room)[3], jets.packed(rows)[3])
 
 
 def test_mean_particles_counts_after_truncation(splits: Splits) -> None:

@@ -13,7 +13,7 @@ from isoflop.training.counting import (
     law_flops,
     training_flops,
 )
-from isoflop.training.models import Pool, Transformer, TransformerConfig
+from isoflop.training.models import Padded, Pool, Transformer, TransformerConfig
 
 CONFIGS = [
     TransformerConfig(inputs=3, width=4, depth=1, heads=1),
@@ -64,7 +64,7 @@ def test_flops_equal_torchs_counter(config: TransformerConfig, particles: int) -
     x, mask = torch.randn(jets, particles, config.inputs), torch.ones(jets, particles) > 0
     # torch's counter does not know the fused attention of the CPU, so it counts the plain one.
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        Transformer(config)(x, mask)
+        Transformer(config)(x, Padded(mask))
     assert counter.get_total_flops() == jets * forward_flops(config, particles)
 
 

@@ -12,12 +12,14 @@ from torch.nn import functional
 from isoflop.training import loop
 from isoflop.training.config import RunConfig
 from isoflop.training.counting import count_parameters
+from isoflop.training.feeding import NO_LABEL, Part, feed
 from isoflop.training.jets.batches import Splits, balanced_subset, open_set
 from isoflop.training.jets.jetclass import CLASSES
 from isoflop.training.loop import never_beat_guessing, pick_device, schedule, train
 from isoflop.training.metrics import evaluate
-from isoflop.training.models import Transformer
+from isoflop.training.models import POOLS, Packed, Padded, Pool, Transformer
 from isoflop.training.records import CurvePoint
+from isoflop.training.stepping import accumulate
 
 RUN = RunConfig(
     features="full",
@@ -121,15 +123,41 @@ def test_parts_by_length_give_the_loss_and_gradient_of_the_padded_batch(splits: 
     room = 128 - batch.mask.shape[1]  # pad to every slot there is
     x = torch.from_numpy(np.pad(batch.x, ((0, 0), (0, room), (0, 0)))).float()
     mask = torch.from_numpy(np.pad(batch.mask, ((0, 0), (0, room))))
-    padded = functional.cross_entropy(model(x, mask), torch.from_numpy(batch.label))
+    padded = functional.cross_entropy(model(x, Padded(mask)), torch.from_numpy(batch.label))
     padded.backward()  # type: ignore[no-untyped-call]
     expected = [weight.grad.clone() for weight in model.parameters() if weight.grad is not None]
     model.zero_grad()
-    total = loop.accumulate(model, jets, rows, torch.device("cpu"))
+    [(_, parts)] = feed(jets, [rows], torch.device("cpu"))
+    total = accumulate(model, parts, len(rows))
     assert total == pytest.approx(padded.item(), abs=1e-5)
     found = [weight.grad for weight in model.parameters() if weight.grad is not None]
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_fillers_change_neither_loss_nor_gradient(splits: Splits, pool: Pool) -> None:
+    jets, rows = open_set(splits.train, "full", 20), np.arange(50)
+    room = replace(jets.room(rows, 50), jets=80)  # some fillers hold no particle
+    torch.manual_seed(0)
+    model = Transformer(replace(RUN, pool=pool).network)
+    torch.nn.init.normal_(model.head.weight)
+    found = []
+    for given in (None, room):
+        x, mask, place, bounds = map(torch.from_numpy, jets.packed(rows, given))
+        known = torch.full((len(mask),), NO_LABEL)
+        known[:50] = torch.from_numpy(splits.train.label[rows].astype(np.int64))
+        part = Part(x, Packed(mask, place, bounds), known)
+        assert part.fills(room) is (given is not None)
+        model.zero_grad()
+        loss = accumulate(model, [part], 50)
+        found.append(
+            [
+                torch.tensor(loss),
+                *(w.grad.clone() for w in model.parameters() if w.grad is not None),
+            ]
+        )
+    torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("epochs", [1, 3])

@@ -10,6 +10,8 @@ from isoflop.training.models import (
     POOLS,
     SMALLEST_SPREAD,
     Block,
+    Packed,
+    Padded,
     Pool,
     Transformer,
     TransformerConfig,
@@ -37,7 +39,7 @@ def test_padding_does_not_change_the_logits(pool: Pool) -> None:
     x, mask = jets(4, 7)
     padded_x = torch.cat([x, torch.full((4, 6, 5), 100.0, dtype=x.dtype)], dim=1)
     padded_mask = torch.cat([mask, torch.zeros(4, 6, dtype=torch.bool)], dim=1)
-    torch.testing.assert_close(model(padded_x, padded_mask), model(x, mask))
+    torch.testing.assert_close(model(padded_x, Padded(padded_mask)), model(x, Padded(mask)))
 
 
 @pytest.mark.parametrize("pool", POOLS)
@@ -46,13 +48,31 @@ def test_order_of_particles_does_not_change_the_logits(pool: Pool) -> None:
     x, mask = jets(4, 9)
     mask[:, 6:] = False
     order = torch.randperm(9, generator=torch.Generator().manual_seed(3))
-    torch.testing.assert_close(model(x[:, order], mask[:, order]), model(x, mask))
+    torch.testing.assert_close(model(x[:, order], Padded(mask[:, order])), model(x, Padded(mask)))
 
 
 def test_jets_of_a_batch_do_not_see_each_other() -> None:
     model = network()
     x, mask = jets(4, 9)
-    torch.testing.assert_close(model(x[:1], mask[:1]), model(x, mask)[:1])
+    torch.testing.assert_close(model(x[:1], Padded(mask[:1])), model(x, Padded(mask))[:1])
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_packed_particles_have_the_logits_and_gradients_of_padded_ones(pool: Pool) -> None:
+    model = network(pool)
+    x, mask = jets(4, 9)
+    counts = torch.tensor([9, 1, 4, 6])
+    mask[:] = torch.arange(9) < counts[:, None]
+    bounds = torch.cat([torch.zeros(1), counts.cumsum(0)]).int()
+    packed = Packed(mask, mask.flatten().nonzero().flatten(), bounds)
+    for given, layout in ((x, Padded(mask)), (x[mask], packed)):
+        logits = model(given, layout)
+        functional.cross_entropy(logits, torch.arange(4)).backward()  # type: ignore[no-untyped-call]
+        gradient = torch.cat([w.grad.flatten() for w in model.parameters() if w.grad is not None])
+        model.zero_grad()
+        if layout is not packed:
+            expected = logits, gradient
+    torch.testing.assert_close((logits, gradient), expected)
 
 
 def test_block_equals_attention_written_out() -> None:
@@ -70,13 +90,13 @@ def test_block_equals_attention_written_out() -> None:
         heads.append(share @ value[..., part])
     after = x + block.out(torch.cat(heads, dim=-1))
     expected = after + block.down(functional.relu(block.up(block.norm_mlp(after))))
-    torch.testing.assert_close(block(x, mask[:, None, None, :]), expected)
+    torch.testing.assert_close(block(x, Padded(mask)), expected)
 
 
 def test_first_loss_is_that_of_a_guess() -> None:
     model = Transformer(TransformerConfig(inputs=5, width=16, depth=2, heads=2)).double()
     x, mask = jets(8, 4)
-    loss = functional.cross_entropy(model(x, mask), torch.arange(8))
+    loss = functional.cross_entropy(model(x, Padded(mask)), torch.arange(8))
     assert loss.item() == pytest.approx(math.log(10))
 
 
@@ -85,10 +105,10 @@ def test_units_of_the_inputs_do_not_matter_once_standardised() -> None:
     x, mask = jets(50, 6)
     unit, zero = torch.tensor([10.0, 0.5, 3.0, 1.0, 7.0]), torch.tensor([1.0, -2.0, 0.0, 5.0, 3.0])
     model.standardise(x[mask])
-    expected = model(x, mask)
+    expected = model(x, Padded(mask))
     scaled = x * unit + zero
     model.standardise(scaled[mask])
-    torch.testing.assert_close(model(scaled, mask), expected)
+    torch.testing.assert_close(model(scaled, Padded(mask)), expected)
 
 
 def test_a_rare_flag_does_not_become_an_outlier() -> None:

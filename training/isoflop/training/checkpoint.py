@@ -63,7 +63,7 @@ def save_checkpoint(
 ) -> None:
     """Write the whole state of a run, whole or not at all."""
     content = {
-        "made_by": _maker(run_id),
+        "made_by": _maker(run_id, model),
         "state": asdict(state),
         "model": model.state_dict(),
         "optimizer": optimizer.state_dict(),
@@ -84,7 +84,7 @@ def load_checkpoint(
     """
     try:
         content = torch.load(path, weights_only=True)
-        if content["made_by"] != _maker(run_id):
+        if content["made_by"] != _maker(run_id, model):
             return None
     except Exception:  # a file that is no checkpoint may raise anything
         return None
@@ -117,9 +117,10 @@ def load_trunk(
     return None
 
 
-def _maker(run_id: str) -> str:
-    """The run and the version: another one would go on with other arithmetic."""
-    return f"{run_id} isoflop {version('isoflop')} torch {torch.__version__}"
+def _maker(run_id: str, model: torch.nn.Module) -> str:
+    """The run, the version and the device: another one would go on with other arithmetic."""
+    device = next(model.parameters()).device.type
+    return f"{run_id} isoflop {version('isoflop')} torch {torch.__version__} {device}"
 
 
 def generator_at(state: Mapping[str, Any]) -> np.random.Generator:

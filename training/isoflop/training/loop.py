@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.nn import functional
 
 from isoflop.training import ranks
 from isoflop.training.checkpoint import (
@@ -23,6 +22,7 @@ from isoflop.training.checkpoint import (
 )
 from isoflop.training.config import RunConfig
 from isoflop.training.counting import count_parameters, law_flops, training_flops
+from isoflop.training.feeding import cut, feed, part_of
 from isoflop.training.jets.batches import (
     IntArray,
     JetSet,
@@ -34,13 +34,12 @@ from isoflop.training.jets.batches import (
 from isoflop.training.metrics import evaluate, working_points
 from isoflop.training.models import Transformer
 from isoflop.training.records import CurvePoint, RunRecord, WorkingPoint
+from isoflop.training.stepping import adamw, logits, stepper
 
 # A run over repeated data overfits when its last validation loss is this much above its best.
 OVERFITTING_MARGIN = 0.01
-GRADIENT_CLIP = 1.0
 CURVE_POINTS = 16  # of a one-epoch run; a run over repeated data has one an epoch
 _EXAMPLES = 2_000  # training jets that set the scale of the inputs
-PART_SLOTS = 4_096  # particles, padded, that go through the network together, on a CPU
 _EVALUATION_BATCH = 256
 
 
@@ -95,13 +94,7 @@ def train(
     examples = training_set.batch(unique[:_EXAMPLES])
     model.standardise(torch.from_numpy(examples.x[examples.mask]).float())
     model.to(place)
-    optimizer = torch.optim.AdamW(
-        model.parameters(),
-        lr=config.rate,
-        betas=(0.9, 0.95),
-        weight_decay=config.weight_decay,
-        fused=True,
-    )
+    optimizer = adamw(model, config.rate, weight_decay=config.weight_decay)
 
     # The state of the loop, or where an earlier call left it.
     state, kept, diverged = LoopState(), _weights(model), False
@@ -114,6 +107,7 @@ def train(
     if not ranks.is_first():
         checkpoint = trunks = None  # one process writes
     saved = time.perf_counter()
+    step = stepper(config, model, optimizer, training_set, unique)
     marks = {round(config.steps * part / CURVE_POINTS) for part in range(1, CURVE_POINTS + 1)}
 
     # The loop.
@@ -123,24 +117,25 @@ def train(
         batches = list(
             shuffled_batches(unique, config.batch, generator, most=config.unique_samples)
         )
-        for rows in batches[state.batch :]:
-            for group in optimizer.param_groups:
-                group["lr"] = config.rate * schedule(state.step, config)
-            optimizer.zero_grad()
-            state.losses.append(accumulate(model, training_set, rows, place))
+        for rows, parts in feed(training_set, batches[state.batch :], place, step.room):
+            step(parts, len(rows), config.rate * schedule(state.step, config))
             state.step, state.seen = state.step + 1, state.seen + len(rows)
-            diverged = not math.isfinite(state.losses[-1])
+            state.batch += 1
+            marked = config.epochs == 1 and state.step in marks
+            trunk = bool(trunks and config.trunk_samples) and state.step == config.branch_step
+            saving = checkpoint is not None and time.perf_counter() - saved >= save_every
+            last = state.batch == len(batches)
+            new = step.losses(settled=marked or trunk or saving or last)
+            diverged = not all(map(math.isfinite, new))
             if diverged:
                 break
-            torch.nn.utils.clip_grad_norm_(model.parameters(), GRADIENT_CLIP)
-            optimizer.step()
-            state.batch += 1
-            if config.epochs == 1 and state.step in marks:
+            state.losses += new
+            if marked:
                 state.curve.append(_point(config, state, None))
-            if trunks and config.trunk_samples and state.step == config.branch_step:
-                trunk = trunk_file(trunks, config, state.step)
-                save_checkpoint(trunk, config.trunk.run_id, state, model, optimizer, {})
-            if checkpoint and time.perf_counter() - saved >= save_every:
+            if trunks and trunk:
+                path = trunk_file(trunks, config, state.step)
+                save_checkpoint(path, config.trunk.run_id, state, model, optimizer, {})
+            if checkpoint and saving:
                 saved = time.perf_counter()
                 elapsed = replace(state, seconds=state.seconds + saved - started)
                 save_checkpoint(checkpoint, config.run_id, elapsed, model, optimizer, kept)
@@ -258,41 +253,13 @@ def predict(
 ) -> tuple[npt.NDArray[np.float32], IntArray]:
     """Logits of the given jets, shape (jets, classes), and their labels, shape (jets,)."""
     model.eval()
-    logits = np.zeros((len(rows), model.config.classes), np.float32)
+    scores = np.zeros((len(rows), model.config.classes), np.float32)
     own = ranks.own_share(len(rows))
     with torch.inference_mode():
-        for part in jets.by_length(rows[own], _EVALUATION_BATCH):
-            logits[own[part]] = _forward(model, jets, rows[own[part]], device)[0].cpu().numpy()
-    return ranks.sum_rows(logits, device), jets.jets.label[rows].astype(np.int64)
-
-
-def accumulate(model: Transformer, jets: JetSet, rows: IntArray, device: torch.device) -> float:
-    """Add the gradient of the mean loss of a batch, part by part; that loss [nat].
-
-    Of several processes each adds up its share of the jets, then all have the sum.
-    """
-    # A GPU is better filled by the whole batch, as a CPU is by short jets.
-    size = max(1, PART_SLOTS // jets.particles) if device.type == "cpu" else len(rows)
-    own = rows[ranks.own_share(len(rows))]
-    total = 0.0
-    for part in jets.by_length(own, size):
-        logits, label = _forward(model, jets, own[part], device)
-        loss = functional.cross_entropy(logits, label, reduction="sum") / len(rows)
-        loss.backward()  # type: ignore[no-untyped-call]
-        total += loss.item()
-    return ranks.sum_gradients(model, total)
-
-
-def _forward(
-    model: Transformer, jets: JetSet, rows: IntArray, device: torch.device
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logits in float32 and labels of some jets; bfloat16 inside on CUDA."""
-    batch = jets.batch(rows)
-    x = torch.from_numpy(batch.x).to(device).float()
-    mask, label = torch.from_numpy(batch.mask).to(device), torch.from_numpy(batch.label).to(device)
-    with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-        logits = model(x, mask)
-    return logits.float(), label
+        for places in cut(jets, rows[own], _EVALUATION_BATCH, device):
+            part = part_of(jets, rows[own[places]], device).to(device)
+            scores[own[places]] = logits(model, part).cpu().numpy()
+    return ranks.sum_rows(scores, device), jets.jets.label[rows].astype(np.int64)
 
 
 def _weights(model: Transformer) -> dict[str, torch.Tensor]:

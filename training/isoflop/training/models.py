@@ -1,4 +1,8 @@
-"""The network: a pre-norm transformer encoder over the particles of a jet, pooled, then a head."""
+"""The network: a pre-norm transformer encoder over the particles of a jet, pooled, then a head.
+
+The particles of a batch come in one of two layouts, with the same logits: `Padded`, every jet with
+the slots of the longest, or `Packed`, end to end without padding.
+"""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -7,6 +11,7 @@ try:
     import torch
     from torch import Tensor, nn
     from torch.nn import functional
+    from torch.nn.attention.varlen import varlen_attn
 except ImportError as error:
     raise ImportError('torch is missing; pip install "isoflop[training]"') from error
 
@@ -35,6 +40,71 @@ class TransformerConfig:
     """Jet classes."""
 
 
+@dataclass(frozen=True)
+class Padded:
+    """Particles in slots, the same number for every jet: x has shape (jets, slots, ...)."""
+
+    mask: Tensor
+    """True on particles, False on padding, shape (jets, slots)."""
+
+    def attend(self, qkv: Tensor) -> Tensor:
+        """Mix values; queries, keys and values (jets, slots, 3, heads, size), result without the 3.
+
+        What padding gets is not used.
+        """
+        query, key, value = qkv.permute(2, 0, 3, 1, 4)
+        mask = self.mask[:, None, None, :]
+        mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        return mixed.transpose(1, 2)
+
+    def slotted(self, x: Tensor) -> Tensor:
+        """In slots, shape (jets, slots, width)."""
+        return x
+
+    def to(self, device: torch.device) -> "Padded":
+        """On another device."""
+        return Padded(self.mask.to(device))
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Particles of all jets end to end: x has shape (particles, ...)."""
+
+    mask: Tensor
+    """The slots they fill, as in `Padded`."""
+    place: Tensor
+    """Their places among all slots, in order, shape (particles,), int64."""
+    bounds: Tensor
+    """The first particle of each jet, then the number of them all, shape (jets + 1,), int32."""
+
+    def attend(self, qkv: Tensor) -> Tensor:
+        """Mix values; queries, keys and values (particles, 3, heads, size), result without the 3.
+
+        The kernel that needs no padding knows 16-bit numbers on a GPU only.
+        """
+        if qkv.is_cuda and qkv.dtype in (torch.bfloat16, torch.float16):
+            query, key, value = qkv.unbind(1)
+            slots = self.mask.shape[1]
+            mixed = varlen_attn(query, key, value, self.bounds, self.bounds, slots, slots)
+            assert isinstance(mixed, Tensor)
+            return mixed
+        mixed = Padded(self.mask).attend(self.slotted(qkv))
+        return mixed.flatten(0, 1).index_select(0, self.place)
+
+    def slotted(self, x: Tensor) -> Tensor:
+        """In slots, zeros in the padding, shape (jets, slots, ...)."""
+        slots = x.new_zeros(self.mask.numel(), *x.shape[1:]).index_copy(0, self.place, x)
+        return slots.view(*self.mask.shape, *x.shape[1:])
+
+    def to(self, device: torch.device) -> "Packed":
+        """On another device; the copies go on while others are begun."""
+        given = self.mask, self.place, self.bounds
+        return Packed(*(tensor.to(device, non_blocking=True) for tensor in given))
+
+
+Layout = Padded | Packed
+
+
 class Block(nn.Module):
     """Self-attention and a perceptron, each behind a norm and around a residual (pre-norm)."""
 
@@ -49,13 +119,10 @@ class Block(nn.Module):
         self.up = nn.Linear(width, hidden)
         self.down = nn.Linear(hidden, width)
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Update x (jets, particles, width); mask (jets, 1, 1, particles), True on particles."""
-        jets, particles, width = x.shape
-        qkv = self.qkv(self.norm_attention(x)).view(jets, particles, 3, self.heads, -1)
-        query, key, value = qkv.permute(2, 0, 3, 1, 4)
-        mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-        x = x + self.out(mixed.transpose(1, 2).reshape(jets, particles, width))
+    def forward(self, x: Tensor, layout: Layout) -> Tensor:
+        """Update x, shape (..., width) as the layout has it."""
+        qkv = self.qkv(self.norm_attention(x)).unflatten(-1, (3, self.heads, -1))
+        x = x + self.out(layout.attend(qkv).flatten(-2))
         hidden = functional.relu(self.up(self.norm_mlp(x)))
         return x + self.down(hidden)  # type: ignore[no-any-return]
 
@@ -92,24 +159,22 @@ class Transformer(nn.Module):
         self.centre = x.mean(dim=0)
         self.spread = x.std(dim=0).clamp_min(SMALLEST_SPREAD)
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Class logits, shape (jets, classes).
-
-        `x`: features, shape (jets, particles, inputs); `mask`: True on particles, False on
-        padding, shape (jets, particles); every jet holds at least one particle.
-        """
+    def forward(self, x: Tensor, layout: Layout) -> Tensor:
+        """Class logits, shape (jets, classes), of features `x`, shape (..., inputs)."""
         x = (x - self.centre) / self.spread
         x = self.embed_out(functional.relu(self.embed_in(x)))
         for block in self.blocks:
-            x = block(x, mask[:, None, None, :])
-        return self.head(self._pooled(self.norm_pool(x), mask))  # type: ignore[no-any-return]
+            x = block(x, layout)
+        pooled = self._pooled(layout.slotted(self.norm_pool(x)), layout.mask)
+        return self.head(pooled)  # type: ignore[no-any-return]
 
     def _pooled(self, x: Tensor, mask: Tensor) -> Tensor:
         if self.pool_score is None:
-            weight = mask / mask.sum(dim=1, keepdim=True)
+            weight = mask / mask.sum(dim=1, keepdim=True).clamp_min(1)
         else:
             score = self.pool_score(x).squeeze(-1)
-            weight = score.masked_fill(~mask, -torch.inf).softmax(dim=1)
+            lowest = torch.finfo(score.dtype).min  # finite: a filler may have no particle
+            weight = score.masked_fill(~mask, lowest).softmax(dim=1)
         return torch.einsum("jp,jpd->jd", weight.to(x.dtype), x)
 
 

@@ -1,5 +1,6 @@
 """Batches for the network: balanced nested subsets of the jets, and padded arrays of particles."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,9 @@ from isoflop.training.jets.jetclass import CLASSES, Jets, open_jets
 
 IntArray = npt.NDArray[np.int64]
 
+_DEVIATIONS = 5.0  # of the number of particles of a batch that a room allows for
+_ROUND = 64  # particles; matrix products are fastest on such multiples
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -23,6 +27,23 @@ class Batch:
     """True on particles, False on padding, shape (jets, particles)."""
     label: IntArray
     """Class index, shape (jets,)."""
+
+
+@dataclass(frozen=True)
+class Room:
+    """Numbers that packed batches are filled up to, so that all have the same shapes."""
+
+    jets: int
+    """Jets, fillers included."""
+    particles: int
+    """Particles, those of fillers included."""
+
+    def fillers(self, count: IntArray, slots: int) -> IntArray:
+        """Particles of the jets that fill it up, at most `slots` each; none if it does not fit."""
+        jets, particles = self.jets - len(count), self.particles - int(count.sum())
+        if not 0 <= particles <= slots * jets:
+            return np.zeros(0, np.int64)
+        return np.clip(particles - slots * np.arange(jets), 0, slots)
 
 
 @dataclass(frozen=True)
@@ -55,6 +76,31 @@ class JetSet:
         mask = slot < count[:, None]
         x = np.take(self.features, start[:, None] + np.where(mask, slot, 0), axis=0)
         return Batch(x, mask, self.jets.label[rows].astype(np.int64))
+
+    def packed(
+        self, rows: IntArray, room: Room | None = None
+    ) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.bool_], IntArray, npt.NDArray[np.int32]]:
+        """The jets of the given row numbers, particles end to end, then fillers up to a room.
+
+        Features, shape (all particles, features); the slots they fill, shape (jets, slots of this
+        set); their places among all slots, in order; the bounds of the jets, shape (jets + 1,).
+        """
+        start, count = self._spans(rows)
+        fillers = room.fillers(count, self.particles) if room else np.zeros(0, np.int64)
+        own = np.repeat(start - np.cumsum(count) + count, count) + np.arange(count.sum())
+        x = np.take(self.features, np.concatenate([own, np.zeros(fillers.sum(), int)]), axis=0)
+        count = np.concatenate([count, fillers])
+        mask = np.arange(self.particles) < count[:, None]
+        bounds = np.concatenate([[0], np.cumsum(count)]).astype(np.int32)
+        return x, mask, np.flatnonzero(mask), bounds
+
+    def room(self, rows: IntArray, size: int) -> Room:
+        """What nearly every batch of `size` jets out of `rows` fits into, with few fillers."""
+        count = self._spans(rows)[1]
+        mean, spread = size * count.mean(), _DEVIATIONS * np.sqrt(size) * count.std()
+        most = _ROUND * math.ceil(min(mean + spread, size * self.particles) / _ROUND)
+        least = max(size, mean - spread)
+        return Room(size + math.ceil((most - least) / self.particles), most)
 
     def by_length(self, rows: IntArray, size: int) -> list[IntArray]:
         """Places in `rows` in parts of at most `size` jets that are about equally long.
