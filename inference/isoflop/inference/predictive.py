@@ -13,6 +13,8 @@ from isoflop.inference import laws
 from isoflop.inference.model import WRONG_NU, WRONG_SCALE, RunData
 from isoflop.inference.posterior import LAW_VARIABLES
 
+_ERROR_SITES = ("walk", "walls", "sigma", "sigma_slope", "rho", "nu")
+_PIECES = 4
 Draws = Mapping[str, np.ndarray]
 
 
@@ -30,6 +32,10 @@ def _run(data: RunData) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def log_likelihood(draws: Draws, data: RunData) -> np.ndarray:
     """Log density of each run's log loss under each draw."""
+    return np.concatenate([_log_likelihood(piece, data) for piece in _pieces(draws)])
+
+
+def _log_likelihood(draws: Draws, data: RunData) -> np.ndarray:
     mean, scale, nu = _student_t(draws, data)
     right = stats.t.logpdf(np.log(data.loss), nu, loc=mean, scale=scale)
     wrong = stats.t.logpdf(np.log(data.loss), WRONG_NU, loc=mean, scale=WRONG_SCALE)
@@ -51,7 +57,8 @@ def replicated_log_value(draws: Draws, data: RunData, *, seed: int) -> np.ndarra
 
     The drift is one standard normal a draw and group, so that runs of a group err together.
     """
-    mean, scale, nu = _student_t(draws, data)
+    parts = zip(*(_student_t(piece, data) for piece in _pieces(draws)), strict=True)
+    mean, scale, nu = map(np.concatenate, parts)
     rng = np.random.default_rng(seed)
     value = mean + scale * rng.standard_t(np.broadcast_to(nu, mean.shape))
     if data.decades.any():
@@ -63,6 +70,16 @@ def replicated_log_value(draws: Draws, data: RunData, *, seed: int) -> np.ndarra
 def drift(draws: Draws, data: RunData) -> np.ndarray:
     """Scale of the law's own error for every draw and run, at κ = 1."""
     return np.asarray(laws.drift(data.decades, *_run(data), **_theta(draws, data)))
+
+
+def _pieces(draws: Draws) -> list[Draws]:
+    """The draws in a few pieces along their first axis.
+
+    Several numbers of each draw and run are held on the way to one: of 4000 draws and runs, 2 GB.
+    """
+    used = {name: np.asarray(draws[name]) for name in (*LAW_VARIABLES, *_ERROR_SITES)}
+    places = np.array_split(np.arange(len(used["sigma"])), _PIECES)
+    return [{name: site[part] for name, site in used.items()} for part in places if len(part)]
 
 
 def _theta(draws: Draws, data: RunData) -> dict[str, np.ndarray]:
