@@ -314,11 +314,12 @@ def _walk(data: RunData) -> Array:
 
 def _walls(data: RunData, law: Law, priors: Priors) -> Array:
     """The error of the law where the network is too small and too large, as a share of the loss."""
-    shape = (data.level.shape[0], laws.SIDES)
-    steps = jnp.zeros(shape)
+    shape, prior = (data.level.shape[0], laws.SIDES), priors.walls
+    walls = jnp.zeros(shape)
     if law.errs:
         steps = numpyro.sample("wall_step", dist.Normal(0.0, 1.0).expand(shape).to_event(2))
-    return jnp.asarray(numpyro.deterministic("walls", priors.walls.scale * steps))
+        walls = prior.location + prior.scale * steps
+    return jnp.asarray(numpyro.deterministic("walls", walls))
 
 
 def _group_parameters(data: RunData, law: Law, priors: Priors) -> dict[str, Array]:
