@@ -1,5 +1,7 @@
 """Steps on a GPU: recorded, they are those of the plain loop; and which batches they leave out."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -29,9 +31,9 @@ def test_on_a_cpu_each_loss_is_there_at_once(splits: Splits) -> None:
 
 
 @needs_cuda
-@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize(("width", "compiled"), [(4, False), (32, False), (32, True)])
 def test_recorded_steps_have_the_losses_of_plain_ones_to_bfloat16(
-    splits: Splits, compiled: bool
+    splits: Splits, width: int, compiled: bool
 ) -> None:
     jets = open_set(splits.train, "full", 20)
     device, rows = torch.device("cuda"), np.arange(len(splits.train))
@@ -40,7 +42,7 @@ def test_recorded_steps_have_the_losses_of_plain_ones_to_bfloat16(
     losses = []
     for record in (False, True):
         torch.manual_seed(0)
-        model = Transformer(RUN.network).to(device)
+        model = Transformer(replace(RUN, width=width).network).to(device)
         optimizer = adamw(model, 0.003, weight_decay=0.01)
         step = Stepper(model, optimizer)
         if record:

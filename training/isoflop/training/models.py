@@ -80,9 +80,11 @@ class Packed:
     def attend(self, qkv: Tensor) -> Tensor:
         """Mix values; queries, keys and values (particles, 3, heads, size), result without the 3.
 
-        The kernel that needs no padding knows 16-bit numbers on a GPU only.
+        The kernel that needs no padding knows 16-bit numbers on a GPU only, in heads whose size is
+        a multiple of 8 up to 256.
         """
-        if qkv.is_cuda and qkv.dtype in (torch.bfloat16, torch.float16):
+        short, size = qkv.dtype in (torch.bfloat16, torch.float16), qkv.shape[-1]
+        if qkv.is_cuda and short and size % 8 == 0 and size <= 256:
             query, key, value = qkv.unbind(1)
             slots = self.mask.shape[1]
             mixed = varlen_attn(query, key, value, self.bounds, self.bounds, slots, slots)
