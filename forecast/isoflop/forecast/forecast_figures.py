@@ -88,8 +88,9 @@ def isoflop_axes(curves: ForecastCurves, ax: Axes | None = None) -> Axes:
     ax.set_xscale("log")
     _plain_log_scale(ax)
     ax.margins(x=0.04, y=0.06)
-    if runs:  # the law at sizes that no run has would squeeze them
-        ax.set_ylim(top=ROOM_ABOVE * max(points.loss.max() for points in runs))
+    losses = np.concatenate([points.loss for points in runs] or [np.zeros(0)])
+    if np.isfinite(losses).any():  # the law at sizes that no run has would squeeze them
+        ax.set_ylim(top=ROOM_ABOVE * np.nanmax(losses))
     ax.set_xlabel("parameters $N$")
     ax.set_ylabel("validation loss $L$ [nat]")
     ax.set_title(f"iso-FLOP curves of {curves.iso_group}, one epoch", fontsize=10)
