@@ -43,13 +43,20 @@ class Cell:
     depth: int
     slots: int
     batch: int
+    heads: int | None = None
 
 
 CELLS = {
     "cpu": (Cell(16, 2, 40, 128), Cell(64, 2, 40, 128), Cell(64, 2, 128, 128)),
-    "cuda": (Cell(64, 2, 128, 128), Cell(128, 10, 128, 512), Cell(128, 10, 128, 4096)),
+    "cuda": (
+        Cell(32, 2, 128, 64),
+        Cell(64, 2, 128, 128),
+        Cell(128, 10, 128, 512),
+        Cell(128, 10, 128, 512, heads=4),
+        Cell(128, 10, 128, 4096),
+    ),
 }
-"""The last of the CPU's and the middle one of the GPU's are those that targets name."""
+"""Targets name the last of the CPU's and ten blocks of width 128 on a GPU."""
 Batches = Iterator[np.ndarray]
 
 
@@ -179,6 +186,7 @@ def measure(
         particles=cell.slots,
         width=cell.width,
         depth=cell.depth,
+        heads=cell.heads,
         batch_size=cell.batch,
         unique_samples=100_000_000,
     )
@@ -196,8 +204,8 @@ def measure(
     fast, slow, data = (rate(way, rows, cell.batch, seconds=seconds) for way in ways)
     flops, peak = training_flops(config.network, mean, fast), matmul_rate(device)
     print(
-        f"width {cell.width}, depth {cell.depth}, {cell.slots} slots, {mean:.0f} particles, "
-        f"batch {cell.batch}\n"
+        f"width {cell.width}, depth {cell.depth}, {config.network.heads} head(s), "
+        f"{cell.slots} slots, {mean:.0f} particles, batch {cell.batch}\n"
         f"  ours    {fast:9,.0f} jets/s with {parameters[0]:,} parameters, "
         f"{flops / 1e9:,.1f} GFLOP/s, {100 * flops / peak:.0f} % of a matrix product's "
         f"{peak / 1e9:,.0f}\n"
