@@ -174,7 +174,7 @@ def test_a_loss_in_bits_is_not_taken_for_nat(name: str, tmp_path: Path) -> None:
     )
     with pytest.raises(ValueError, match=r"missing column\(s\) loss; the table has") as absent:
         read_records(path)
-    assert str(absent.value).endswith(f"for example --map params=N{remedy}")
+    assert str(absent.value).endswith(f"for example --map loss=val_loss{remedy}")
     with pytest.raises(ValueError, match="losses are in nat") as mapped:
         read_records(path, rename={"loss": name})
     assert str(mapped.value) == f"{path}: loss={name}: losses are in nat{remedy}"

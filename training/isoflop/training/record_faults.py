@@ -24,6 +24,8 @@ def renaming(missing: Sequence[str], columns: Sequence[str]) -> str:
 
     >>> renaming(["params", "samples"], ["N", "tokens", "loss"])
     'name the right ones with --map params=N --map samples=tokens'
+    >>> renaming(["samples"], ["params", "loss"])
+    'name the right ones with --map, for example --map samples=D'
     """
     known = {name: OTHER_NAMES[name].split() for name in missing}
     found = [
@@ -31,7 +33,9 @@ def renaming(missing: Sequence[str], columns: Sequence[str]) -> str:
         for name, others in known.items()
         for column in [one for one in columns if one.lower() in others][:1]
     ]
-    return "name the right ones with " + (" ".join(found) or "--map, for example --map params=N")
+    other = known[missing[0]][0]
+    example = f"--map {missing[0]}={other.upper() if len(other) == 1 else other}"
+    return "name the right ones with " + (" ".join(found) or f"--map, for example {example}")
 
 
 def find_faults(frame: pd.DataFrame) -> list[str]:
