@@ -19,6 +19,7 @@ from isoflop.training.jets.batches import IntArray, JetSet, Room
 from isoflop.training.models import Layout, Packed, Padded
 
 PART_SLOTS = 4_096  # particles, padded, that go through the network together, on a CPU
+EVALUATION_BATCH = 256  # jets that are judged together, on a CPU
 _GPU_JETS = 4_096  # that go through it together on a GPU, for its memory
 NO_LABEL = -100  # the label of fillers, which torch's cross-entropy leaves out
 _AHEAD = 2  # batches that are read while the network works

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from isoflop.training.config import RunConfig
 from isoflop.training.counting import count_parameters
-from isoflop.training.feeding import PART_SLOTS
+from isoflop.training.feeding import EVALUATION_BATCH, PART_SLOTS
 from isoflop.training.models import TransformerConfig
 from isoflop.training.pool import cost
 
@@ -29,7 +29,6 @@ _START_SECONDS = 120.0  # imports and opening the cache, on a slow file system
 _PROCESS_MB = 500.0  # Python and torch; measured 320 to 340
 _CUDA_MB = 3000  # main memory that torch's CUDA libraries take, with room
 _COPIES = 6  # of the weights: themselves, gradients, two moments, the best, one being saved
-_EVALUATION_BATCH = 256  # jets that go through the network at once, as in `loop`
 _MEAN_PARTICLES = 50  # of a jet
 _ROUND_MB = 100
 
@@ -111,7 +110,7 @@ def memory_mb(run: RunConfig) -> int:
     weights = 4 * _COPIES * count_parameters(network).total
     activations = 4 * max(
         min(run.batch, PART_SLOTS // run.particles) * _saved_floats(network, run.particles),
-        _EVALUATION_BATCH * _saved_floats(network, run.particles) / network.depth,
+        EVALUATION_BATCH * _saved_floats(network, run.particles) / network.depth,
     )
     judges = run.stopping_samples + max(run.validation_samples, run.test_samples)
     logits = 4 * 8 * network.classes * judges

@@ -22,7 +22,7 @@ from isoflop.training.checkpoint import (
 )
 from isoflop.training.config import RunConfig
 from isoflop.training.counting import count_parameters, law_flops, training_flops
-from isoflop.training.feeding import cut, feed, part_of
+from isoflop.training.feeding import EVALUATION_BATCH, cut, feed, part_of
 from isoflop.training.jets.batches import (
     IntArray,
     JetSet,
@@ -40,7 +40,6 @@ from isoflop.training.stepping import adamw, logits, stepper
 OVERFITTING_MARGIN = 0.01
 CURVE_POINTS = 16  # of a one-epoch run; a run over repeated data has one an epoch
 _EXAMPLES = 2_000  # training jets that set the scale of the inputs
-_EVALUATION_BATCH = 256
 
 
 @dataclass(frozen=True)
@@ -256,7 +255,7 @@ def predict(
     scores = np.zeros((len(rows), model.config.classes), np.float32)
     own = ranks.own_share(len(rows))
     with torch.inference_mode():
-        for places in cut(jets, rows[own], _EVALUATION_BATCH, device):
+        for places in cut(jets, rows[own], EVALUATION_BATCH, device):
             part = part_of(jets, rows[own[places]], device).to(device)
             scores[own[places]] = logits(model, part).cpu().numpy()
     return ranks.sum_rows(scores, device), jets.jets.label[rows].astype(np.int64)
