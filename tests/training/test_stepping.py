@@ -30,6 +30,8 @@ def test_on_a_cpu_each_loss_is_there_at_once(splits: Splits) -> None:
     assert step.losses() == []
 
 
+# Torch's compiler, as it is imported, uses what torch itself has deprecated.
+@pytest.mark.filterwarnings("ignore:.torch.jit.script_method:DeprecationWarning")
 @needs_cuda
 @pytest.mark.parametrize(("width", "compiled"), [(4, False), (32, False), (32, True)])
 def test_recorded_steps_have_the_losses_of_plain_ones_to_bfloat16(
