@@ -137,6 +137,23 @@ def test_a_wrong_value_is_named_with_its_bound(column: str, value: object, messa
     assert message in str(caught.value)
 
 
+@pytest.mark.parametrize("column", ["params", "samples", "loss", "flops", "loss_stderr", "seed"])
+def test_a_text_for_a_number_is_one_fault_beside_an_empty_cell(column: str) -> None:
+    cells = {"params": [1e3, 2e3, 3e3], "samples": [1e4, 2e4, 3e4], "loss": [2.0, 1.9, 1.8]}
+    values = cells.get(column, [1.0, 2.0, 3.0])
+    with pytest.raises(ValueError, match="fault") as caught:
+        complete_records(_table(**{column: [values[0], "abc", values[2]]}), source="runs.csv")
+    assert str(caught.value) == (
+        f"runs.csv: 1 fault(s): {column}: 1 value(s) are no numbers, first 'abc' (run b); "
+        "give numbers or drop these runs"
+    )
+    if column in cells:
+        with pytest.raises(ValueError, match="fault") as caught:
+            complete_records(_table(**{column: [None, "abc", values[2]]}), source="runs.csv")
+        assert "2 fault(s)" in str(caught.value)
+        assert f"{column} is missing in 1 of 3 runs (first a)" in str(caught.value)
+
+
 def test_a_diverged_run_is_kept_without_a_number() -> None:
     records = complete_records(_table(loss=[2.0, None, 1.8], status=["ok", "diverged", "ok"]))
     assert len(records) == 3

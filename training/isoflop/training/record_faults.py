@@ -1,8 +1,9 @@
 """What can be wrong with a table of run records, each fault in one line with its remedy."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -38,18 +39,22 @@ def renaming(missing: Sequence[str], columns: Sequence[str]) -> str:
     return "name the right ones with " + (" ".join(found) or f"--map, for example {example}")
 
 
-def find_faults(frame: pd.DataFrame) -> list[str]:
-    """Every fault of a table that has all columns of `RunRecord`; empty if it may be fitted."""
-    faults = []
+def find_faults(frame: pd.DataFrame, unread: Mapping[str, "pd.Series[Any]"]) -> list[str]:
+    """Every fault of a table that has all columns of `RunRecord`; empty if it may be fitted.
+
+    `unread` holds, by column, the cells that are no numbers, none elsewhere; `frame` lacks them.
+    """
+    faults = [fault for name, cells in unread.items() for fault in _no_numbers(frame, name, cells)]
     sizes_good = (frame["params"] > 0) & (frame["samples"] > 0)
     for name in ("params", "samples", "unique_samples", "flops"):
         wrong = (frame[name] <= 0) | np.isinf(frame[name])
         if name in ("unique_samples", "flops"):  # filled from the other two: one fault, one line
             wrong &= sizes_good
         else:
-            faults += _missing(frame, name, frame[name].isna(), "give it or drop these runs")
+            absent = frame[name].isna() & unread[name].isna()
+            faults += _missing(frame, name, absent, "give it or drop these runs")
         faults += _bad(frame, name, wrong, "must be positive and finite")
-    faults += _loss_faults(frame)
+    faults += _loss_faults(frame, unread["loss"].notna())
     negative = (frame["loss_stderr"] < 0) | np.isinf(frame["loss_stderr"])
     faults += _bad(frame, "loss_stderr", negative, "must not be negative")
     # Digitised tables carry rounding, so equality of U and D is asked for to a part in a million.
@@ -63,10 +68,10 @@ def find_faults(frame: pd.DataFrame) -> list[str]:
     return faults + _bad(frame, "run_id", repeated, "must be unique")
 
 
-def _loss_faults(frame: pd.DataFrame) -> list[str]:
+def _loss_faults(frame: pd.DataFrame, unread: "pd.Series[bool]") -> list[str]:
     measured, loss = frame["status"] != "diverged", frame["loss"]
     remedy = "drop these runs, or set their status to diverged if they diverged"
-    faults = _missing(frame, "loss", measured & loss.isna(), remedy)
+    faults = _missing(frame, "loss", measured & loss.isna() & ~unread, remedy)
     faults += _bad(frame, "loss", measured & np.isinf(loss), "must be finite unless diverged")
     negative = _bad(frame, "loss", measured & (loss <= 0) & ~np.isinf(loss), "must be positive")
     why = (
@@ -75,6 +80,17 @@ def _loss_faults(frame: pd.DataFrame) -> list[str]:
         "known constant, or give a loss that is positive (cross-entropy, error rate)"
     )
     return faults + [fault + why for fault in negative]
+
+
+def _no_numbers(frame: pd.DataFrame, name: str, cells: "pd.Series[Any]") -> list[str]:
+    """One line for a column's cells that are no numbers: how many, and the first with its run."""
+    if cells.isna().all():
+        return []
+    first, run = cells.dropna().iloc[0], frame.loc[cells.notna(), "run_id"].iloc[0]
+    return [
+        f"{name}: {int(cells.notna().sum())} value(s) are no numbers, first {first!r} (run {run}); "
+        "give numbers or drop these runs"
+    ]
 
 
 def _missing(frame: pd.DataFrame, name: str, absent: "pd.Series[bool]", remedy: str) -> list[str]:

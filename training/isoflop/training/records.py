@@ -225,9 +225,9 @@ def complete_records(frame: pd.DataFrame, *, source: str = "the table") -> pd.Da
     if frame.empty:
         raise ValueError(f"{source}: the table has no runs")
     frame = frame.copy()
-    faults = _to_types(frame)
+    unread = _to_types(frame)
     _fill_defaults(frame)
-    faults += find_faults(frame)
+    faults = find_faults(frame, unread)
     if faults:
         raise ValueError(f"{source}: {len(faults)} fault(s): " + "; ".join(faults))
     order = [item.name for item in fields(RunRecord)]
@@ -283,26 +283,26 @@ def _renamed(frame: pd.DataFrame, rename: Mapping[str, str], source: Path) -> pd
     return frame.drop(columns=shadowed).rename(columns={old: new for new, old in rename.items()})
 
 
-def _to_types(frame: pd.DataFrame) -> list[str]:
-    """Convert columns in place to the types of the contract; say which values would not."""
-    faults = []
+def _to_types(frame: pd.DataFrame) -> dict[str, "pd.Series[Any]"]:
+    """Convert columns in place to the types of the contract.
+
+    Returns what would not become a number: by column its cells, none where all is well.
+    """
+    unread = {}
     for item in fields(RunRecord):
         if item.name not in frame:
             continue
-        kind, _ = _kind(item)
+        cells, (kind, _) = frame[item.name], _kind(item)
         if kind == "str":
-            values = frame[item.name].astype(object)
+            values = cells.astype(object)
             frame[item.name] = values.where(values.notna(), None).map(
                 lambda value: value if value is None else str(value)
             )
             continue
-        numbers = pd.to_numeric(frame[item.name], errors="coerce")
-        lost = numbers.isna() & frame[item.name].notna()
-        if lost.any():
-            bad = frame.loc[lost, item.name].iloc[0]
-            faults.append(f"{item.name}: {int(lost.sum())} value(s) are no numbers, first {bad!r}")
+        numbers = pd.to_numeric(cells, errors="coerce")
+        unread[item.name] = cells.where(numbers.isna())
         frame[item.name] = numbers.astype(float)
-    return faults
+    return unread
 
 
 def _fill_defaults(frame: pd.DataFrame) -> None:
