@@ -129,9 +129,9 @@ def test_too_few_sizes_say_which_exponent_cannot_be_identified(one_group: Any) -
         fit(runs[(runs["params"] < 2e3) & (runs["samples"] < 5e3)])
     assert str(caught.value) == (
         "the table has 1 run(s) to fit and law 'coupled' with its 6 free parameters needs at least "
-        "7; add runs; alpha cannot be identified: params takes 1 distinct value(s), law 'coupled' "
-        "needs at least 3; beta cannot be identified: samples takes 1 distinct value(s), law "
-        "'coupled' needs at least 3; add runs of other sizes"
+        "7 (12 or more are advised); add runs; alpha cannot be identified: params takes 1 distinct "
+        "value(s), law 'coupled' needs at least 3; beta cannot be identified: samples takes 1 "
+        "distinct value(s), law 'coupled' needs at least 3; add runs of other sizes"
     )
 
 

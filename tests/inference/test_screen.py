@@ -58,7 +58,7 @@ def test_one_size_and_one_amount_of_data_name_the_exponents() -> None:
 def test_one_run_is_too_few() -> None:
     assert _fault(_table(N[:1], D[:1])).startswith(
         "the table has 1 run(s) to fit and law 'coupled' with its 6 free parameters needs at least "
-        "7; add runs; alpha cannot be identified"
+        "7 (12 or more are advised); add runs; alpha cannot be identified"
     )
 
 
@@ -68,7 +68,7 @@ def test_as_many_runs_as_free_parameters_and_one_are_needed() -> None:
     assert "has 6 run(s) to fit" in _fault(runs[:6])
     assert screen(runs[:6], ADDITIVE) == ()
     repeated = runs.assign(unique_samples=runs["samples"] / 2, loss_kind="best")
-    assert "with its 7 free parameters needs at least 8" in _fault(repeated)
+    assert "with its 7 free parameters needs at least 8 (12 or more are adv" in _fault(repeated)
 
 
 def test_diverged_runs_do_not_count() -> None:

@@ -20,10 +20,10 @@ from isoflop.inference.priors import DEFAULT, Priors
 from isoflop.inference.rolling import below_cut
 from isoflop.inference.sampler import Lengths
 from isoflop.inference.scores import score
-from isoflop.inference.screen import screen
+from isoflop.inference.screen import ADVISED_RUNS, screen
 
 METHODS = ("isoflop", *baselines.METHODS)
-MIN_TRAIN = 12
+MIN_TRAIN = ADVISED_RUNS
 MIN_TEST = 2
 ROLLING_HOLDOUTS = (3.0, 10.0, 30.0, 100.0)
 """Half a decade to two decades of compute beyond the runs."""
@@ -127,7 +127,7 @@ def backtest(
     if unknown:
         raise ValueError(f"unknown method {unknown[0]!r}; choose among {', '.join(METHODS)}")
     law_named(law)
-    parts = split(usable_runs(records, loss_below=ceiling), holdout)
+    parts = split(usable_runs(records, loss_below=ceiling, source=file), holdout)
     rows: list[Row] = []
     skipped = [Skipped(file, name, "all", holdout, why) for name, why in parts.skipped.items()]
     for method in methods if len(parts.test) else ():

@@ -19,7 +19,7 @@ from isoflop.inference.model import RunData, Valley, group_names, in_valley, new
 from isoflop.inference.priors import DEFAULT, Priors
 from isoflop.inference.rolling import RollingErrors, rolling_errors
 from isoflop.inference.sampler import DEFAULT_LENGTHS, PILOT_DRAWS, Lengths, pilots, sample
-from isoflop.inference.screen import screen
+from isoflop.inference.screen import from_file, screen
 from isoflop.inference.targets import padded_target, prior_draws
 from isoflop.inference.valley import held_in, learn_valley
 from isoflop.inference.wander import held_at, learn_wander
@@ -98,9 +98,9 @@ def fit(
     _require_lengths(draws, warmup)
     law = baselines.LAWS.get(engine, law)
     form = law_named(law)
-    usable = usable_runs(records, loss_below=min(loss_below, ceiling))
+    usable = usable_runs(records, loss_below=min(loss_below, ceiling), source=source)
     fitted, held = split_most_expensive(usable, hold_out)
-    warnings = [*screen(fitted, form, ceiling=ceiling)]
+    warnings = [*screen(fitted, form, ceiling=ceiling, source=source)]
     whole, fitted = len(fitted), thinned(fitted, max_runs, seed=seed)
     if len(fitted) < whole:
         warnings.append(
@@ -180,8 +180,12 @@ def sample_law(
     return Sampled(sites, drawn.stats, prior, errors, valley)
 
 
-def usable_runs(records: pd.DataFrame, *, loss_below: float = math.inf) -> pd.DataFrame:
+def usable_runs(
+    records: pd.DataFrame, *, loss_below: float = math.inf, source: str = ""
+) -> pd.DataFrame:
     """The runs that the law describes: a loss below the bound, not repeated past its penalty.
+
+    An error names the file `source`.
 
     The overfitting penalty of `final` losses holds to about `MAX_FINAL_EPOCHS` passes, and where
     N/U exceeds `MEMORISING` only to `MAX_MEMORISING_EPOCHS`.
@@ -194,7 +198,7 @@ def usable_runs(records: pd.DataFrame, *, loss_below: float = math.inf) -> pd.Da
     usable = records[learned & ~spent]
     if usable.empty:
         raise ValueError(
-            f"no run to fit: every run diverged, repeats its samples more than "
+            f"{from_file(source)}no run to fit: every run diverged, repeats its samples more than "
             f"{MAX_FINAL_EPOCHS:g} times or has a loss of {loss_below:g} nat or more"
         )
     return usable

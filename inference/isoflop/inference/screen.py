@@ -11,13 +11,17 @@ from isoflop.inference.laws import Law
 
 SAME_LOSS = 1e-9  # relative spread below which losses are one number written many times
 TINY = 10.0  # parameters below which a network is none
+ADVISED_RUNS = 12  # a back-test fits no fewer; below it the prior decides much of the law
 COST = (1e-3, 2e6)  # plausible FLOP per parameter and sample: 6 times its tokens, or a share of it
 
 
-def screen(records: pd.DataFrame, law: Law, *, ceiling: float = np.inf) -> tuple[str, ...]:
+def screen(
+    records: pd.DataFrame, law: Law, *, ceiling: float = np.inf, source: str = ""
+) -> tuple[str, ...]:
     """Check the runs that are to be fitted by `law`; return warnings, one sentence each.
 
-    A finite `ceiling` says that the loss is known to be bounded.
+    A finite `ceiling` says that the loss is known to be bounded. `source` is the file that an
+    error names.
 
     `records` is a checked table (`read_records`); its diverged runs are passed over. Raises
     `ValueError` with every fault in one message when the table cannot be fitted.
@@ -26,9 +30,14 @@ def screen(records: pd.DataFrame, law: Law, *, ceiling: float = np.inf) -> tuple
     faults = [*_too_few(runs, law), *_unidentified(runs, law), *_constant_loss(runs)]
     faults += _cost_out_of_bounds(runs) or _fractions(runs)
     if faults:
-        raise ValueError("; ".join(faults))
+        raise ValueError(from_file(source) + "; ".join(faults))
     bounded = _bounded(runs) if np.isinf(ceiling) else ()
     return (*_tiny_groups(runs, law), *_one_line(runs, law), *_odd_units(runs), *bounded)
+
+
+def from_file(source: str) -> str:
+    """The start of an error about a table: the name of its file, if it has one."""
+    return f"{source}: " if source else ""
 
 
 def looks_bounded(records: pd.DataFrame) -> bool:
@@ -66,7 +75,7 @@ def _too_few(runs: pd.DataFrame, law: Law) -> list[str]:
     needed = _runs_needed(runs, law)
     fault = (
         f"the table has {len(runs)} run(s) to fit and law {law.name!r} with its {needed - 1} free "
-        f"parameters needs at least {needed}; add runs"
+        f"parameters needs at least {needed} ({ADVISED_RUNS} or more are advised); add runs"
     )
     return [fault] if len(runs) < needed else []
 
