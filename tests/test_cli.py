@@ -9,6 +9,8 @@ import pytest
 from tests.command import assert_refused, run
 from tests.conftest import THETA
 
+from isoflop.inference.simulate import simulate_runs
+
 COMMANDS = (
     *("simulate", "train", "fit", "check", "forecast", "design", "report", "backtest"),
     *("threshold", "significance"),
@@ -135,6 +137,39 @@ def test_a_budget_below_the_cheapest_run_is_not_called_within_the_runs(
     assert (
         "NOT to be trusted below the runs: the budget lies 2.0 decades below the" in text + faults
     )
+
+
+@pytest.mark.slow
+def test_quiet_says_a_bad_verdict_of_a_forecast_and_no_good_one(
+    posterior_nc: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    assert run("forecast", str(posterior_nc), "--budget", "1e12", "--quiet") == 0
+    assert capsys.readouterr() == ("", "")
+    assert run("forecast", str(posterior_nc), "--budget", "1e40", "--quiet") == 0
+    out, said = capsys.readouterr()
+    assert out == ""
+    assert re.fullmatch(r"Verdict: NOT to be trusted 2\d\.\d decades beyond the runs: .*\n", said)
+
+
+@pytest.mark.slow
+def test_quiet_says_that_runs_on_one_line_give_no_good_fit(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table, posterior = tmp_path / "line.csv", str(tmp_path / "p.nc")
+    params = np.rint(np.geomspace(1e3, 3e5, 25))
+    cells = [(n, 20 * n, 1.0) for n in params]
+    simulate_runs({"all": THETA}, cells, sigma=0.003, seed=1).to_csv(table, index=False)
+    assert run("fit", str(table), "-o", posterior, "--quiet", "--chains", "2") == 0
+    out, said = capsys.readouterr()
+    first, verdict = said.splitlines()
+    assert (out, first) == ("", f"posterior in {posterior}")
+    assert verdict.startswith("Verdict: NOT to be trusted within the runs: ")
+    for words in (("--quiet",), ("--json", "-")):
+        assert run("check", posterior, *words) == 0
+        assert capsys.readouterr().err == verdict + "\n"
+    assert run("report", posterior, "-o", str(tmp_path / "r.html"), "--quiet") == 0
+    assert capsys.readouterr() == ("", verdict + "\n")
 
 
 def test_the_version_is_shown(capsys: pytest.CaptureFixture[str]) -> None:

@@ -65,6 +65,21 @@ def test_training_alone_needs_no_cost_file_and_quiet_is_quiet(
 
 
 @pytest.mark.slow
+def test_quiet_says_a_bad_verdict_of_a_plan_and_of_a_design(
+    posterior_nc: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    for words in (("plan",), ("design", "--spend", "1e11", "--runs", "1")):
+        command, *others = words
+        assert run(command, str(posterior_nc), "--budget", "1e17", "--quiet", *others) == 0
+        out, said = capsys.readouterr()
+        assert out == ""
+        assert re.fullmatch(
+            r"Verdict: NOT to be trusted \d\.\d decades beyond the runs: .*\n", said
+        )
+
+
+@pytest.mark.slow
 def test_strict_exits_3_on_a_plan_further_than_the_runs_span(posterior_nc: Path) -> None:
     near, far = (
         ("plan", str(posterior_nc), "--budget", c, "-q", "--strict") for c in ("1e12", "1e17")

@@ -11,6 +11,7 @@ from isoflop.commands.options import (
     Json,
     PosteriorPath,
     Quiet,
+    note_verdict,
     write_text,
     written,
 )
@@ -99,10 +100,7 @@ def design(
         print_design(found, flops, own)
     if figure:
         _draw(posterior, found, figure)
-    if not quiet:
-        from isoflop.inference.verdict import sentence
-
-        note(sentence(posterior, decades=goal.decades))
+    note_verdict(posterior, goal.decades, only_bad=quiet)
 
 
 def _only_group(posterior: "xr.DataTree", group: str) -> str:

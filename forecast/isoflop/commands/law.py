@@ -16,6 +16,7 @@ from isoflop.commands.options import (
     PosteriorPath,
     Quiet,
     Strict,
+    note_verdict,
     read_runs,
     stop_if_untrusted,
     write_text,
@@ -223,6 +224,8 @@ def _draw_check(posterior: "xr.DataTree", out: str) -> None:
 
 def _report(posterior: "xr.DataTree", json_out: str, *, quiet: bool) -> None:
     """Parameters, diagnostics, verdict and the runs that were kept apart."""
+    if quiet or json_out == "-":
+        note_verdict(posterior, 0.0, only_bad=True)
     if quiet and not json_out:
         return
     from isoflop.forecast.rejection import link_summary

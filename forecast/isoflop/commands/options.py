@@ -34,7 +34,10 @@ def written(*names: str, suffixes: tuple[str, ...], help: str, metavar: str = "F
     return typer.Option(*names, metavar=metavar, help=help, callback=check)
 
 
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no tables.")]
+Quiet = Annotated[
+    bool,
+    typer.Option("--quiet", "-q", help="No progress, no tables, no verdict but a bad one."),
+]
 Json = Annotated[
     str, written("--json", suffixes=(".json",), help="Write JSON (.json); - is stdout.")
 ]
@@ -44,6 +47,14 @@ PosteriorOut = Annotated[
 ]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit 3 if the verdict is bad.")]
 PosteriorPath = Annotated[Path, typer.Argument(metavar="POSTERIOR", help="File of `isoflop fit`.")]
+
+
+def note_verdict(posterior: "xr.DataTree", decades: float, *, only_bad: bool) -> None:
+    """The verdict in one line on stderr; a good one only where that is asked for."""
+    from isoflop.inference.verdict import judge, sentence
+
+    if not only_bad or not judge(posterior, decades=decades).ok:
+        note(sentence(posterior, decades=decades))
 
 
 def stop_if_untrusted(posterior: "xr.DataTree", decades: float, strict: bool) -> None:

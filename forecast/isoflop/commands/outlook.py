@@ -12,6 +12,7 @@ from isoflop.commands.options import (
     PosteriorPath,
     Quiet,
     Strict,
+    note_verdict,
     stop_if_untrusted,
     write_text,
     written,
@@ -117,10 +118,7 @@ def forecast(
     if analysis and not quiet and (reason := missing_link(posterior, analysis)):
         note(f"Without significance: {reason}.")
     farthest = max(row.extrapolation_decades for row in rows) or _below(posterior, rows)
-    if not quiet:
-        from isoflop.inference.verdict import sentence
-
-        note(sentence(posterior, decades=farthest))
+    note_verdict(posterior, farthest, only_bad=quiet)
     stop_if_untrusted(posterior, farthest, strict)
 
 

@@ -11,6 +11,7 @@ from isoflop.commands.options import (
     PosteriorPath,
     Quiet,
     Strict,
+    note_verdict,
     read_runs,
     stop_if_untrusted,
     write_text,
@@ -221,7 +222,6 @@ def _finish(
     """Print, draw, and end with the verdict on the posterior at the farthest plan."""
     from isoflop.commands.plan_text import advice_lines
     from isoflop.inference.diagnostics import prior_notice
-    from isoflop.inference.verdict import sentence
 
     if tables and not quiet:
         for line in advice_lines(advice):
@@ -241,6 +241,5 @@ def _finish(
         note(f"figure in {figure}")
     decades = [one.plans.decades() for one in advice.answers if one.plans is not None]
     farthest = max(decades, default=0.0)
-    if not quiet:
-        note(sentence(posterior, decades=farthest))
+    note_verdict(posterior, farthest, only_bad=quiet)
     stop_if_untrusted(posterior, farthest, strict)

@@ -14,6 +14,7 @@ from isoflop.commands.options import (
     PosteriorPath,
     Quiet,
     Strict,
+    note_verdict,
     stop_if_untrusted,
     write_text,
     written,
@@ -79,4 +80,5 @@ def report(
     write_text(json.dumps({"out": str(out), "bytes": size}) + "\n", json_out)
     if not quiet:
         note(f"report in {out} ({size / 1e6:.1f} MB)")
+    note_verdict(posterior, 0.0, only_bad=True)
     stop_if_untrusted(posterior, 0.0, strict)

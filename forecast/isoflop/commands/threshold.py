@@ -14,7 +14,7 @@ from isoflop.commands.options import (
     Strict,
     write_text,
 )
-from isoflop.commands.threshold_text import print_threshold
+from isoflop.commands.threshold_text import print_threshold, threshold_verdict
 from isoflop.terminal import note
 
 if TYPE_CHECKING:
@@ -58,6 +58,8 @@ def threshold(
     write_text(_as_json(found, table, verdict), json_out)
     if not quiet and json_out != "-":
         print_threshold(found, table, verdict)
+    elif not verdict.ok:
+        note(threshold_verdict(verdict))
     if figure:
         from isoflop.forecast.figures import save_figure
         from isoflop.forecast.threshold_figure import threshold_figure

@@ -39,7 +39,11 @@ def print_threshold(found: "Threshold", table: "pd.DataFrame", verdict: "Verdict
         f"R-hat at most {table['rhat'].max():.3f}, effective draws at least "
         f"{table['ess'].min():.0f}, {found.divergent} divergent."
     )
+    show(threshold_verdict(verdict))
+
+
+def threshold_verdict(verdict: "Verdict") -> str:
+    """The verdict in one sentence."""
     if verdict.ok:
-        show("Verdict: the sampler converged, and runs on both sides inform the threshold.")
-    else:
-        show(f"Verdict: NOT to be trusted: {'; '.join(verdict.reasons)}.")
+        return "Verdict: the sampler converged, and runs on both sides inform the threshold."
+    return f"Verdict: NOT to be trusted: {'; '.join(verdict.reasons)}."
