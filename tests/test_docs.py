@@ -38,6 +38,9 @@ METHOD_NAMES = {
 }
 # Another processor may round another way and so sample another chain.
 TOLERANCE = 0.15
+# Ends of a 95 % interval hang on few draws: two chains put that of a rejection 24 % apart.
+END_TOLERANCE = 0.30
+INTERVALS = re.compile(r"(\S (–|to) \S.*){2}")
 
 
 @pytest.mark.slow
@@ -94,17 +97,34 @@ def assert_shown(shown: list[str], printed: str) -> None:
 
 
 def assert_mostly_shown(shown: list[str], printed: str) -> None:
-    """As `assert_shown`, but one line in five may differ: tails hang on few draws."""
+    """As `assert_shown`, but one line in five may differ, one of intervals in its last two ends."""
     lines = printed.splitlines()
     missing = [line for line in shown if not any(same_line(line, other) for other in lines)]
     assert len(missing) <= max(3, len(shown) // 5), "\n".join(["not printed:", *missing, printed])
+    rows = [line for line in missing if INTERVALS.search(line)]
+    far = [row for row in rows if not any(same_line(row, x, END_TOLERANCE) for x in lines)]
+    assert not far, "\n".join(["not printed, nor nearly:", *far, printed])
 
 
-def same_line(shown: str, printed: str) -> bool:
+def same_line(shown: str, printed: str, last_two: float = TOLERANCE) -> bool:
     if NUMBER.sub("#", shown).split() != NUMBER.sub("#", printed).split():
         return False
-    pairs = zip(NUMBER.findall(shown), NUMBER.findall(printed), strict=True)
-    return all(float(b) == pytest.approx(float(a), rel=TOLERANCE, abs=0.02) for a, b in pairs)
+    given, found = NUMBER.findall(shown), NUMBER.findall(printed)
+    bounds = [TOLERANCE] * (len(given) - 2) + [last_two] * min(2, len(given))
+    return all(
+        float(b) == pytest.approx(float(a), rel=bound, abs=0.02)
+        for a, b, bound in zip(given, found, bounds, strict=True)
+    )
+
+
+def test_a_row_of_a_page_may_be_off_in_its_last_interval_only_and_by_little() -> None:
+    row = "  rejection:Hbb at ε 0.5          {}        2040 – 9930       1180 – {}"
+    shown = row.format(3940, 61400)
+    assert_mostly_shown([shown], row.format(4300, 67000))
+    assert_mostly_shown([shown], row.format(3940, 50200))
+    for wrong in (row.format(3940, 36000), row.format(5000, 61400), "  rejection:Hbb 1180 – 61400"):
+        with pytest.raises(AssertionError, match="not printed, nor nearly"):
+            assert_mostly_shown([shown], wrong)
 
 
 def test_the_table_of_methods_is_what_the_benchmark_wrote() -> None:
