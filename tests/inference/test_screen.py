@@ -41,6 +41,16 @@ def test_small_whole_networks_pass_silently() -> None:
     assert screen(runs, COUPLED) == ()
 
 
+def test_under_tuned_runs_are_counted_and_the_first_is_named() -> None:
+    tuning = np.where(np.isin(np.arange(25), (3, 7)), "under-tuned", "ok")
+    said = screen(_table(tuning=tuning), COUPLED)
+    assert said == (
+        "2 run(s) are recorded as under-tuned, first row-4; such losses flatten the law and raise "
+        "its floor: train them again at other rates, or drop them",
+    )
+    assert screen(_table(tuning="unmeasured"), COUPLED) == ()
+
+
 def test_one_size_and_one_amount_of_data_name_the_exponents() -> None:
     runs = _table(np.full(25, 1e8), np.full(25, 2e9))
     message = (

@@ -32,7 +32,8 @@ def screen(
     if faults:
         raise ValueError(from_file(source) + "; ".join(faults))
     bounded = _bounded(runs) if np.isinf(ceiling) else ()
-    return (*_tiny_groups(runs, law), *_one_line(runs, law), *_odd_units(runs), *bounded)
+    said = *_tiny_groups(runs, law), *_one_line(runs, law), *_odd_units(runs)
+    return (*said, *_under_tuned(runs), *bounded)
 
 
 def from_file(source: str) -> str:
@@ -158,6 +159,16 @@ def _fractions(runs: pd.DataFrame) -> list[str]:
         for name, symbol in (("params", "N"), ("samples", "D"))
         if broken[name] and sizes[name].max() < 1e4
     ]
+
+
+def _under_tuned(runs: pd.DataFrame) -> list[str]:
+    """A warning where records say that a rate was far from the best."""
+    found = runs[runs["tuning"].eq("under-tuned").fillna(False)]
+    warning = (
+        f"{len(found)} run(s) are recorded as under-tuned, first {{}}; such losses flatten the law "
+        "and raise its floor: train them again at other rates, or drop them"
+    )
+    return [warning.format(found["run_id"].iloc[0])] if len(found) else []
 
 
 def _odd_units(runs: pd.DataFrame) -> list[str]:
