@@ -63,6 +63,7 @@ def test_a_room_is_filled_by_nearly_every_batch(splits: Splits) -> None:
         batch = generator.choice(rows, 64, replace=False)
         x, mask, _, bounds = jets.packed(batch, room)
         assert (len(x), len(mask), bounds[-1]) == (room.particles, room.jets, room.particles)
+        assert mask.any(axis=1).all()
         np.testing.assert_array_equal(x[: bounds[64]], jets.packed(batch)[0])
     mean = 64 * jets.mean_particles(rows)
     assert mean < room.particles < 1.5 * mean

@@ -172,11 +172,10 @@ class Transformer(nn.Module):
 
     def _pooled(self, x: Tensor, mask: Tensor) -> Tensor:
         if self.pool_score is None:
-            weight = mask / mask.sum(dim=1, keepdim=True).clamp_min(1)
+            weight = mask / mask.sum(dim=1, keepdim=True)
         else:
             score = self.pool_score(x).squeeze(-1)
-            lowest = torch.finfo(score.dtype).min  # finite: a filler may have no particle
-            weight = score.masked_fill(~mask, lowest).softmax(dim=1)
+            weight = score.masked_fill(~mask, -torch.inf).softmax(dim=1)
         return torch.einsum("jp,jpd->jd", weight.to(x.dtype), x)
 
 

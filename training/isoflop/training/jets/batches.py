@@ -39,11 +39,12 @@ class Room:
     """Particles, those of fillers included."""
 
     def fillers(self, count: IntArray, slots: int) -> IntArray:
-        """Particles of the jets that fill it up, at most `slots` each; none if it does not fit."""
+        """Particles of the jets that fill it up, 1 to `slots` each; none if it does not fit."""
         jets, particles = self.jets - len(count), self.particles - int(count.sum())
-        if not 0 <= particles <= slots * jets:
+        if not jets <= particles <= slots * jets:
             return np.zeros(0, np.int64)
-        return np.clip(particles - slots * np.arange(jets), 0, slots)
+        more = slots - 1
+        return 1 + np.clip(particles - jets - more * np.arange(jets), 0, more)
 
 
 @dataclass(frozen=True)
@@ -98,9 +99,10 @@ class JetSet:
         """What nearly every batch of `size` jets out of `rows` fits into, with few fillers."""
         count = self._spans(rows)[1]
         mean, spread = size * count.mean(), _DEVIATIONS * np.sqrt(size) * count.std()
-        most = _ROUND * math.ceil(min(mean + spread, size * self.particles) / _ROUND)
-        least = max(size, mean - spread)
-        return Room(size + math.ceil((most - least) / self.particles), most)
+        most, least = min(mean + spread, size * self.particles), max(size, mean - spread)
+        # Fillers, one particle each at least, that take up the rest of the smallest batch.
+        jets = math.ceil((most + _ROUND - least) / max(1, self.particles - 1))
+        return Room(size + jets, _ROUND * math.ceil((most + jets) / _ROUND))
 
     def by_length(self, rows: IntArray, size: int) -> list[IntArray]:
         """Places in `rows` in parts of at most `size` jets that are about equally long.
