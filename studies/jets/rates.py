@@ -21,7 +21,9 @@ from isoflop.training.rates import REFERENCE_STEPS, REFERENCE_WIDTH, learning_ra
 from isoflop.training.records import read_records
 
 TABLE = Path(__file__).with_name("rates.csv")
-CELL = ["width", "samples", "batch_size", "steps"]
+CELL = ["width", "particles", "samples", "batch_size", "steps"]
+LONG = 128_000
+"""Jets from which on a run has more steps than those that the rule was fitted to."""
 
 
 def write_table(runs: str) -> None:
@@ -29,9 +31,10 @@ def write_table(runs: str) -> None:
     frame = read_records(runs).dropna(subset="loss")
     frame["width"] = frame["architecture"].str.extract(r"width=(\d+)").astype(int)
     frame["steps"] = np.ceil(frame["samples"] / frame["batch_size"]).astype(int)
-    frame["part"] = np.where(is_later(frame), "test", "fit")
+    parts = [frame["samples"] >= LONG, is_later(frame)]
+    frame["part"] = np.select(parts, ["long", "test"], "fit")
     columns = [*CELL, "learning_rate", "seed", "loss", "loss_stderr", "part"]
-    frame[columns].sort_values(columns[:6]).round(5).to_csv(TABLE, index=False)
+    frame[columns].sort_values(columns[:7]).round(5).to_csv(TABLE, index=False)
 
 
 def is_later(frame: pd.DataFrame) -> "pd.Series[bool]":
@@ -50,14 +53,21 @@ def best_rate(cell: pd.DataFrame) -> float:
     return float(np.exp(np.clip(vertex, log_rate.min(), log_rate.max())))
 
 
-def fit(table: pd.DataFrame) -> pd.DataFrame:
-    """Print the constants of the rule; return the best and the ruled rate of each cell."""
-    mean = table.groupby([*CELL, "learning_rate"], as_index=False)["loss"].mean()  # over seeds
+def best_rates(table: pd.DataFrame) -> pd.DataFrame:
+    """The lowest loss and the best rate of each cell, over seeds, and the rate of the rule."""
+    mean = table.groupby([*CELL, "learning_rate"], as_index=False)["loss"].mean()
     cells = mean.groupby(CELL)
     best = pd.DataFrame(
         [(*key, cell["loss"].min(), best_rate(pd.DataFrame(cell))) for key, cell in cells],
         columns=[*CELL, "lowest_loss", "best_rate"],
     )
+    sizes = zip(best["width"], best["steps"], strict=True)
+    return best.assign(rule=[learning_rate_rule(int(w), int(steps)) for w, steps in sizes])
+
+
+def fit(table: pd.DataFrame) -> pd.DataFrame:
+    """Print the constants of a rule; return the best rate of each cell and that of this rule."""
+    best = best_rates(table)
     width = np.log(best["width"] / REFERENCE_WIDTH)
     steps = np.log(best["steps"] / REFERENCE_STEPS)
     design = np.column_stack([np.ones(len(best)), width, steps])
@@ -76,8 +86,10 @@ def draw(table: pd.DataFrame) -> None:
     widths = sorted(table["width"].unique())
     down = -(-len(widths) // 2)
     figure = Figure(figsize=(9.0, 3.4 * down), layout="constrained")
-    grid = figure.subplots(down, 2, sharey=True, squeeze=False)
+    grid = figure.subplots(down, 2, sharex=True, sharey=True, squeeze=False)
     axes = grid.ravel()[: len(widths)]
+    for ax in grid.ravel()[len(widths) :]:
+        ax.set_visible(False)
     colours = dict(zip(sorted(table["samples"].unique()), COLOURS, strict=False))
     for ax, width in zip(axes, widths, strict=True):
         cells = table[table["width"] == width].groupby(["samples", "steps"])
@@ -92,12 +104,18 @@ def draw(table: pd.DataFrame) -> None:
         ax.set_title(f"width {width}", fontsize=10)
         ax.set_xscale("log")
         ax.set_xlabel(r"peak learning rate $\eta$")
+        ax.tick_params(labelbottom=True)
     for ax in grid[:, 0]:
         ax.set_ylabel("validation loss $L$ [nat]")
-    lines, labels = axes[0].get_legend_handles_labels()
-    lines.append(Line2D([], [], color="0.3", ls="--", lw=0.8))
-    labels.append("rate of the rule")
-    figure.legend(lines, labels, loc="outside lower center", ncols=5, fontsize=9, frameon=False)
+    shown = {
+        label: line
+        for ax in axes
+        for line, label in zip(*ax.get_legend_handles_labels(), strict=True)
+    }
+    shown["rate of the rule"] = Line2D([], [], color="0.3", ls="--", lw=0.8)
+    figure.legend(
+        shown.values(), shown, loc="outside lower center", ncols=6, fontsize=9, frameon=False
+    )
     save_figure(figure, TABLE.with_suffix(".png"))
 
 
@@ -108,4 +126,6 @@ if __name__ == "__main__":
     for part in ("fit", "test"):
         print(f"runs to {part}:")
         print(fit(runs[runs["part"] == part]).to_string(index=False))
-    draw(runs)
+    print("runs of more steps, beside the rule in use:")
+    print(best_rates(runs[runs["part"] == "long"]).to_string(index=False))
+    draw(runs[runs["particles"] == 10])
