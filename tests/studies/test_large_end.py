@@ -86,6 +86,25 @@ def test_the_floors_on_the_page_are_those_of_the_fit() -> None:
         assert cell(rows[group, "loss_inf", 0.0], ".3f").partition(",")[0][:-1] in page
 
 
+def test_the_page_quotes_the_fits_with_these_runs(table: pd.DataFrame) -> None:
+    page = page_of("large_end")
+    fits = pd.read_csv(STUDY / "together.csv")
+    trusted = fits.groupby("runs")["trusted"].agg(["all", "any"])
+    assert not trusted.loc["by the rule", "any"] and trusted.loc["tuned", "all"]
+    tuned = fits[fits["runs"] == "tuned"]
+    assert set(tuned["added"]) == {16}
+    rows = {(row["quantity"], row["group"]): row for row in tuned.to_dict("records")}
+    four = table[(table["passes"] == 4.0)].set_index("group")
+    inputs, groups = rows_of("inputs"), ("full-128", "full-40")
+    before = [cell(inputs[group, "loss_inf", 0.0], ".3f") for group in groups]
+    before += [cell(four.loc[group].to_dict(), ".3f") for group in groups]
+    after = [cell(rows[name, g], ".3f") for name in ("loss_inf", "repeated") for g in groups]
+    assert f"| the sweep alone | {' | '.join(before)} |" in page
+    assert f"| with 16 tuned runs | {' | '.join(after)} |" in page
+    seen = " | ".join(f"{loss:.3f}" for loss in four["loss"][list(groups)])
+    assert f"| observed | | | {seen} |" in page
+
+
 def test_the_grid_asks_for_the_committed_runs(table: pd.DataFrame) -> None:
     asked = {run.run_id for run in grid(STUDY / "grid.toml").runs}
     assert asked == set(read_records(STUDY / "records")["run_id"]) == set(table["run_id"])
