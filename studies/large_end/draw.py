@@ -6,7 +6,6 @@ writes large_end.csv (losses), counts.csv (rejections and efficiencies) and larg
 this script.
 """
 
-import re
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +27,7 @@ from isoflop.forecast.predict import (
 from isoflop.forecast.rejection import KINDS
 from isoflop.inference.link import link_tables
 from isoflop.inference.link_backtest import count_scores
-from isoflop.training.rates import batch_size_rule, learning_rate_rule
+from isoflop.training.rates import learning_rate_rule
 from isoflop.training.records import read_records
 
 HERE = Path(__file__).parent
@@ -39,10 +38,9 @@ def main() -> None:
     """Write the tables and the figure."""
     posterior = read_posterior(__doc__)
     runs = read_records(RECORDS)
-    loss = forecasts(posterior, runs)
+    loss, ruled = forecasts(posterior, runs), by_rule(runs)
     table = table_of(posterior, runs, loss)
-    by_rule = table["by_rule"].to_numpy()
-    counts = counts_of(posterior, runs[by_rule], loss[:, by_rule])
+    counts = counts_of(posterior, runs[ruled], loss[:, ruled])
     with writing(HERE / "counts.csv") as temporary:
         counts.to_csv(temporary, index=False, float_format="%.4g")
     print(counts.to_string(index=False, float_format=lambda value: f"{value:.2f}"))
@@ -51,18 +49,15 @@ def main() -> None:
 
 def forecasts(posterior: xr.DataTree, runs: pd.DataFrame) -> np.ndarray:
     """Loss of each run as the fit has it [nat], shape (draws, runs)."""
-    columns: list[np.ndarray] = [np.empty(0)] * len(runs)
-    for group in runs["group"].unique():
-        own = np.flatnonzero(runs["group"] == group)
+    drawn: dict[object, np.ndarray] = {}
+    for group, own in runs.groupby("group"):
         size, unique, seen = (
-            runs[name].to_numpy(float)[own] for name in ("params", "unique_samples", "samples")
+            own[name].to_numpy(float) for name in ("params", "unique_samples", "samples")
         )
-        drawn = predictive_draws(
-            group_draws(posterior, group), size, unique_samples=unique, epochs=seen / unique, seed=0
-        )
-        for place, column in zip(own, drawn.T, strict=True):
-            columns[place] = column
-    return np.stack(columns, axis=1)
+        draws = group_draws(posterior, str(group))
+        loss = predictive_draws(draws, size, unique_samples=unique, epochs=seen / unique, seed=0)
+        drawn.update(zip(own.index, loss.T, strict=True))
+    return np.stack([drawn[place] for place in runs.index], axis=1)
 
 
 def table_of(posterior: xr.DataTree, runs: pd.DataFrame, loss: np.ndarray) -> pd.DataFrame:
@@ -70,9 +65,12 @@ def table_of(posterior: xr.DataTree, runs: pd.DataFrame, loss: np.ndarray) -> pd
     names = ["run_id", "group", "params", "unique_samples", "seed", "learning_rate", "flops"]
     table = runs[names].reset_index(drop=True)
     table.insert(4, "passes", (runs["samples"] / runs["unique_samples"]).to_numpy())
-    table["by_rule"] = [one_by_rule(row) for _, row in runs.iterrows()]
+    table["by_rule"] = by_rule(runs)
+    largest = {
+        group: group_draws(posterior, group).largest_flops for group in runs["group"].unique()
+    }
     table["decades"] = [
-        extrapolation_decades(flops, group_draws(posterior, group).largest_flops)
+        extrapolation_decades(flops, largest[group])
         for flops, group in zip(runs["flops"], runs["group"], strict=True)
     ]
     table["loss"] = runs["loss"].to_numpy()
@@ -81,12 +79,12 @@ def table_of(posterior: xr.DataTree, runs: pd.DataFrame, loss: np.ndarray) -> pd
     return table.sort_values(["group", "passes", "params", "learning_rate", "seed"])
 
 
-def one_by_rule(run: pd.Series) -> bool:
-    """Whether a run has the learning rate of the rule."""
-    found = re.search(r"width=(\d+)", run["architecture"])
-    assert found is not None
-    steps = int(run["samples"]) // batch_size_rule(int(run["samples"]))
-    return bool(np.isclose(run["learning_rate"], learning_rate_rule(int(found[1]), steps)))
+def by_rule(runs: pd.DataFrame) -> np.ndarray:
+    """Which runs have the learning rate of the rule, in their order."""
+    width = runs["architecture"].str.extract(r"width=(\d+)")[0].astype(int)
+    steps = (runs["samples"] // runs["batch_size"]).astype(int)
+    ruled = [learning_rate_rule(w, t) for w, t in zip(width, steps, strict=True)]
+    return np.asarray(np.isclose(runs["learning_rate"].to_numpy(float), ruled))
 
 
 def counts_of(posterior: xr.DataTree, runs: pd.DataFrame, loss: np.ndarray) -> pd.DataFrame:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import xarray as xr
-from studies.large_end.draw import HERE, RECORDS, one_by_rule
+from studies.large_end.draw import HERE, RECORDS, by_rule
 from studies.study import COLUMNS
 
 from isoflop.files import writing
@@ -30,10 +30,10 @@ REPEATED = {"params": 417e3, "unique_samples": 260e3, "epochs": 4.0}
 def main() -> None:
     """Fit both selections, write the table."""
     sweep, new = read_records(SWEEP), read_records(RECORDS)
-    by_rule = np.array([one_by_rule(run) for _, run in new.iterrows()])
+    ruled = by_rule(new)
     lowest = new["loss"] == new.groupby(["group", "params", "samples"])["loss"].transform("min")
     wide = (new["params"] > WIDE).to_numpy()
-    chosen = {"by the rule": by_rule, "tuned": (by_rule & ~wide) | (~by_rule & lowest)}
+    chosen = {"by the rule": ruled, "tuned": (ruled & ~wide) | (~ruled & lowest)}
     tables = []
     for name, kept in chosen.items():
         runs = pd.concat([sweep, new[kept]], ignore_index=True)

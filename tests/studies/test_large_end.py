@@ -79,6 +79,17 @@ def test_the_page_quotes_the_counts() -> None:
     )
 
 
+def test_the_counts_are_those_of_the_runs_by_the_rule(table: pd.DataFrame) -> None:
+    points = pd.read_parquet(STUDY / "records" / "working_points.parquet")
+    ruled = points["run_id"].isin(table["run_id"][table["by_rule"]])
+    counted = points[ruled & points["rejection"].isna()]
+    tested = counted["n_background"].to_numpy(float)
+    p = (counted["n_background_passed"].to_numpy(float) + 0.5) / (tested + 1.0)
+    row = pd.read_csv(STUDY / "counts.csv").iloc[0]
+    assert (row["kind"], row["signal"], row["counts"]) == ("rejection", "all", len(counted))
+    assert row["counting"] == pytest.approx(np.sqrt((1.0 - p) / (p * tested)).mean(), rel=1e-3)
+
+
 def test_the_floors_on_the_page_are_those_of_the_fit() -> None:
     page = page_of("large_end")
     rows = rows_of("inputs")
