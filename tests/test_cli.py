@@ -204,8 +204,8 @@ def test_the_habit_of_the_field_answers_through_the_same_commands(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ((), "few.csv: the table has 3 run(s) to fit and law 'coupled' with its 6 free parameters"),
-        (("--loss-below", "1"), "few.csv: no run to fit: every run diverged"),
+        ((), "the table has 3 run(s) to fit and law 'coupled' with its 6 free parameters"),
+        (("--loss-below", "1"), "no run to fit: every run diverged"),
     ],
 )
 def test_a_table_that_cannot_be_fitted_is_named(
@@ -213,14 +213,12 @@ def test_a_table_that_cannot_be_fitted_is_named(
     message: str,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    table = Path("few.csv")
+    table, folder = tmp_path / "few.csv", tmp_path / "out"
+    folder.mkdir()
     table.write_text("params,samples,loss\n1e3,2e3,2.1\n2e3,2e3,2.0\n3e3,4e3,1.9\n")
-    assert run("fit", str(table), "-o", "p.nc", *words) == 2
-    said = capsys.readouterr().err
-    assert said.startswith(f"isoflop: {message}") and said.count("\n") == 1
+    call = ("fit", str(table), "-o", str(folder / "p.nc"), *words)
+    assert_refused(*call, said=f"isoflop: {table}: {message}", folder=folder, capsys=capsys)
 
 
 MISTAKES = [

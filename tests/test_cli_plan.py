@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from tests.command import run
+from tests.command import assert_refused, run
 
 COSTS = Path(__file__).parents[1] / "costs"
 
@@ -157,8 +157,4 @@ def test_a_mistake_ends_in_one_line_and_exit_code_2(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert run("plan", "none.nc", *words) == 2
-    captured = capsys.readouterr()
-    assert message in captured.err
-    assert captured.err.startswith("isoflop: ") and captured.err.count("\n") == 1
-    assert captured.out == "" and list(tmp_path.iterdir()) == []
+    assert_refused("plan", "none.nc", *words, said=message, folder=tmp_path, capsys=capsys)
