@@ -17,13 +17,16 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from isoflop.forecast.figures import COLOURS, MARKERS, save_figure
-from isoflop.training.rates import REFERENCE_STEPS, REFERENCE_WIDTH, learning_rate_rule
+from isoflop.training.rates import (
+    FITTED_STEPS,
+    REFERENCE_STEPS,
+    REFERENCE_WIDTH,
+    learning_rate_rule,
+)
 from isoflop.training.records import read_records
 
 TABLE = Path(__file__).with_name("rates.csv")
 CELL = ["width", "particles", "samples", "batch_size", "steps"]
-LONG = 128_000
-"""Jets from which on a run has more steps than those that the rule was fitted to."""
 
 
 def write_table(runs: str) -> None:
@@ -31,7 +34,7 @@ def write_table(runs: str) -> None:
     frame = read_records(runs).dropna(subset="loss")
     frame["width"] = frame["architecture"].str.extract(r"width=(\d+)").astype(int)
     frame["steps"] = np.ceil(frame["samples"] / frame["batch_size"]).astype(int)
-    parts = [frame["samples"] >= LONG, is_later(frame)]
+    parts = [frame["steps"] > FITTED_STEPS[1], is_later(frame)]
     frame["part"] = np.select(parts, ["long", "test"], "fit")
     columns = [*CELL, "learning_rate", "seed", "loss", "loss_stderr", "part"]
     frame[columns].sort_values(columns[:7]).round(5).to_csv(TABLE, index=False)

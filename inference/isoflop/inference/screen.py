@@ -163,12 +163,13 @@ def _fractions(runs: pd.DataFrame) -> list[str]:
 
 def _under_tuned(runs: pd.DataFrame) -> list[str]:
     """A warning where records say that a rate was far from the best."""
-    found = runs[runs["tuning"].eq("under-tuned").fillna(False)]
-    warning = (
-        f"{len(found)} run(s) are recorded as under-tuned, first {{}}; such losses flatten the law "
-        "and raise its floor: train them again at other rates, or drop them"
-    )
-    return [warning.format(found["run_id"].iloc[0])] if len(found) else []
+    found = runs["run_id"][runs["tuning"].eq("under-tuned").fillna(False)]
+    if found.empty:
+        return []
+    return [
+        f"{len(found)} run(s) are recorded as under-tuned, first {found.iloc[0]}; such losses "
+        "flatten the law and raise its floor: train them again at other rates, or drop them"
+    ]
 
 
 def _odd_units(runs: pd.DataFrame) -> list[str]:
