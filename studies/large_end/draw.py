@@ -17,6 +17,7 @@ from matplotlib.lines import Line2D
 from studies.study import COLUMNS, fitted_runs, mark_end, read_posterior, write_study
 
 from isoflop.files import writing
+from isoflop.forecast.check_figures import draw_interval
 from isoflop.forecast.figures import ERROR_LABEL, styles_of
 from isoflop.forecast.predict import (
     extrapolation_decades,
@@ -24,9 +25,8 @@ from isoflop.forecast.predict import (
     predictive_draws,
     quantiles,
 )
-from isoflop.forecast.rejection import KINDS
 from isoflop.inference.link import link_tables
-from isoflop.inference.link_backtest import count_scores
+from isoflop.inference.link_backtest import by_signal, count_scores
 from isoflop.training.rates import learning_rate_rule
 from isoflop.training.records import read_records
 
@@ -88,32 +88,14 @@ def by_rule(runs: pd.DataFrame) -> np.ndarray:
 
 
 def counts_of(posterior: xr.DataTree, runs: pd.DataFrame, loss: np.ndarray) -> pd.DataFrame:
-    """Forecasts of log R and of logit ε scored: held in 68 and 95 %, error, bias, counting error.
-
-    A row a kind and signal (`all`, then each), given the forecast loss; bias is predicted less
-    observed.
-    """
+    """Forecasts of log R and of logit ε, given the forecast loss: a `LinkRow` a kind and signal."""
     rows = []
     points = pd.read_parquet(RECORDS / "working_points.parquet")
     for kind, table in link_tables(points, runs).items():
         place = pd.Index(runs["run_id"]).get_indexer(table["run_id"])
         link = posterior[f"link/{kind}"].to_dataset()
         scores = count_scores(link, table, loss=loss[:, place])
-        for signal in ("all", *sorted(scores["signal"].unique())):
-            own = scores if signal == "all" else scores[scores["signal"] == signal]
-            rows.append(
-                {
-                    "kind": kind,
-                    "signal": signal,
-                    "counts": len(own),
-                    "held_68": own["pit"].between(0.16, 0.84).mean(),
-                    "held_95": own["pit"].between(0.025, 0.975).mean(),
-                    "error": own["error"].abs().mean(),
-                    "bias": own["error"].mean(),
-                    "counting": own["counting"].mean(),
-                }
-            )
-    assert {row["kind"] for row in rows} == set(KINDS)
+        rows += [{"kind": kind, **found} for found in by_signal(scores)]
     return pd.DataFrame(rows)
 
 
@@ -162,13 +144,8 @@ def draw_errors(ax: Axes, new: pd.DataFrame) -> None:
     styles = styles_of(sorted(new["group"].unique()))
     labels = []
     for place, run in enumerate(new.to_dict("records")):
-        colour, marker = styles[run["group"]]
-        low_95, low_68, median, high_68, high_95 = (
-            100.0 * (run[name] / run["loss"] - 1.0) for name in COLUMNS
-        )
-        ax.hlines(place, low_95, high_95, color=colour, lw=1.0)
-        ax.hlines(place, low_68, high_68, color=colour, lw=3.5)
-        ax.plot(median, place, marker=marker, mfc="white", mec=colour, ms=5)
+        errors = 100.0 * (np.array([run[name] for name in COLUMNS]) / run["loss"] - 1.0)
+        draw_interval(ax, place, errors, *styles[run["group"]])
         passes = f" ×{run['passes']:.0f}" if run["passes"] > 1 else ""
         labels.append(f"{run['group']} {size(run['params'])}{passes}")
     ax.axvline(0.0, color="black", lw=0.8)

@@ -7,7 +7,6 @@ writes together.csv beside this script.
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import xarray as xr
 from studies.large_end.draw import HERE, RECORDS, by_rule
@@ -51,14 +50,7 @@ def rows_of(posterior: xr.DataTree) -> pd.DataFrame:
     rows = []
     for group in group_names(posterior):
         draws = group_draws(posterior, group)
-        size = {name: np.array([value]) for name, value in REPEATED.items()}
-        repeated = predictive_draws(
-            draws,
-            size["params"],
-            unique_samples=size["unique_samples"],
-            epochs=size["epochs"],
-            seed=0,
-        )
+        repeated = predictive_draws(draws, **REPEATED, seed=0)
         for name, values in (("loss_inf", draws.loss_inf[:, None]), ("repeated", repeated)):
             found = dict(zip(COLUMNS, quantiles(values)[:, 0], strict=True))
             rows.append({"group": group, "quantity": name, **found, "trusted": verdict.ok})

@@ -69,9 +69,9 @@ def test_the_page_quotes_the_counts() -> None:
     counts = pd.read_csv(STUDY / "counts.csv")
     for kind, name in (("rejection", "log rejection"), ("efficiency", "logit efficiency at 1")):
         row = counts[(counts["kind"] == kind) & (counts["signal"] == "all")].iloc[0]
-        shares = [f"{100 * row[held]:.0f} %" for held in ("held_68", "held_95")]
-        errors = [f"{row[column]:.2f}" for column in ("error", "counting", "bias")]
-        text = " | ".join([str(row["counts"]), *shares, *errors]).replace("-", "−")
+        shares = [f"{100 * row[held]:.0f} %" for held in ("coverage_68", "coverage_95")]
+        errors = [f"{row[column]:.2f}" for column in ("mae", "counting", "bias")]
+        text = " | ".join([str(row["n_test"]), *shares, *errors]).replace("-", "−")
         assert f"| {name}" in page and f"| {text} |" in page
     bias = counts[counts["kind"] == "rejection"].set_index("signal")["bias"].drop("all")
     assert (
@@ -86,7 +86,7 @@ def test_the_counts_are_those_of_the_runs_by_the_rule(table: pd.DataFrame) -> No
     tested = counted["n_background"].to_numpy(float)
     p = (counted["n_background_passed"].to_numpy(float) + 0.5) / (tested + 1.0)
     row = pd.read_csv(STUDY / "counts.csv").iloc[0]
-    assert (row["kind"], row["signal"], row["counts"]) == ("rejection", "all", len(counted))
+    assert (row["kind"], row["signal"], row["n_test"]) == ("rejection", "all", len(counted))
     assert row["counting"] == pytest.approx(np.sqrt((1.0 - p) / (p * tested)).mean(), rel=1e-3)
 
 
@@ -128,7 +128,8 @@ def test_the_figure_has_the_errors_of_the_table_in_text_that_can_be_read(
     ax = figure.subplots()
     draw_errors(ax, table[table["by_rule"]])
     assert ax.get_xlabel() == ERROR_LABEL
-    shown = [float(np.asarray(line.get_xdata())[0]) for line in ax.lines[:-1]]
+    drawn = [np.asarray(line.get_xdata(), float) for line in ax.lines]
+    shown = [float(x[0]) for x in drawn if len(x) == 1]
     expected = table[table["by_rule"]]["error_percent"]
     assert sorted(shown) == pytest.approx(sorted(expected), abs=0.1)
     assert smallest_text(figure) >= SMALLEST

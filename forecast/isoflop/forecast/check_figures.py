@@ -74,7 +74,7 @@ def held_out_figure(comparison: pd.DataFrame, ax: Axes | None = None) -> Axes:
     shown = ["low_95", "low_68", "median", "high_68", "high_95"]
     relative = 100.0 * (comparison[shown].to_numpy() / comparison[["observed"]].to_numpy() - 1.0)
     for place, group in enumerate(comparison["group"]):
-        _draw_interval(ax, place, relative[place], *styles[group])
+        draw_interval(ax, place, relative[place], *styles[group])
     ax.axvline(0.0, color="black", linewidth=0.8)
     ax.set_xlabel(ERROR_LABEL)
     labels = [
@@ -180,7 +180,7 @@ def _draw_residuals(
     )
 
 
-def _draw_interval(ax: Axes, place: int, bounds: np.ndarray, colour: str, marker: str) -> None:
+def draw_interval(ax: Axes, place: int, bounds: np.ndarray, colour: str, marker: str) -> None:
     """One run: thin line for 95 %, thick for 68 %, marker at the median."""
     low_95, low_68, median, high_68, high_95 = bounds
     ax.plot([low_95, high_95], [place] * 2, color=colour, lw=1.0)

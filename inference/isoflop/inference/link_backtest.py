@@ -8,6 +8,7 @@ forecasts for them, which tests the whole chain.
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -95,23 +96,28 @@ def _scored(
         run = pd.Index(test["run_id"]).get_indexer(table["run_id"])
         for given, loss in (("true loss", None), ("forecast loss", forecast[:, run])):
             scores = count_scores(link, table, loss=loss, seed=seed)
-            for signal in (ALL, *sorted(set(table["signal"]))):
-                own = scores[scores["signal"].eq(signal) | (signal == ALL)]
-                rows.append(
-                    LinkRow(
-                        cut=cut,
-                        kind=kind,
-                        signal=signal,
-                        given=given,
-                        n_train=len(train),
-                        n_test=len(own),
-                        coverage_68=float(own["pit"].between(0.16, 0.84).mean()),
-                        coverage_95=float(own["pit"].between(0.025, 0.975).mean()),
-                        mae=float(own["error"].abs().mean()),
-                        bias=float(own["error"].mean()),
-                        counting=float(own["counting"].mean()),
-                    )
-                )
+            about: dict[str, Any] = {"cut": cut, "kind": kind, "given": given}
+            about["n_train"] = len(train)
+            rows += [LinkRow(**about, **found) for found in by_signal(scores)]
+    return rows
+
+
+def by_signal(scores: pd.DataFrame) -> list[dict[str, Any]]:
+    """What `count_scores` give of a `LinkRow`, for all signals together, then for each."""
+    rows = []
+    for signal in (ALL, *sorted(set(scores["signal"]))):
+        own = scores[scores["signal"].eq(signal) | (signal == ALL)]
+        rows.append(
+            {
+                "signal": signal,
+                "n_test": len(own),
+                "coverage_68": float(own["pit"].between(0.16, 0.84).mean()),
+                "coverage_95": float(own["pit"].between(0.025, 0.975).mean()),
+                "mae": float(own["error"].abs().mean()),
+                "bias": float(own["error"].mean()),
+                "counting": float(own["counting"].mean()),
+            }
+        )
     return rows
 
 
