@@ -41,13 +41,13 @@ def _precision(groups: int, slots: int, shared: int) -> tuple[Layout, np.ndarray
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_curvature_is_found_from_two_directions_a_slot(shape: tuple[int, int, int]) -> None:
     layout, precision = _precision(*shape)
-    asked = []
+    asked: list[np.ndarray] = []
 
-    def gradient(z: np.ndarray) -> np.ndarray:
-        asked.append(z)
-        return np.asarray(precision @ z)
+    def gradients(z: np.ndarray) -> np.ndarray:
+        asked.extend(z)
+        return np.asarray(z @ precision)
 
-    found = curvature(layout, gradient, np.ones(layout.dimensions), step=1e-3)
+    found = curvature(layout, gradients, np.ones(layout.dimensions), step=1e-3)
     np.testing.assert_allclose(found, precision, atol=1e-8 * np.abs(precision).max())
     assert len(asked) == 2 * layout.together
 

@@ -6,11 +6,13 @@ user's cache folder.
 
 import os
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 from jax.flatten_util import ravel_pytree
@@ -19,12 +21,17 @@ from numpyro.distributions import biject_to
 from numpyro.infer.hmc import hmc
 from numpyro.infer.util import ParamInfo, constrain_fn, potential_energy
 
-from isoflop.inference.geometry import Whitening, coloured, layout_of
+from isoflop.inference.geometry import Whitening, coloured, layout_of, whitening
 
-Model = Callable[..., None]
+Model = Callable[..., Any]
+_COMPILER = ThreadPoolExecutor(1)
 
 CHUNK = 100
 """Steps of one call of the compiled program."""
+BLOCK = 16
+"""Vectors at which energies are computed in one call, which costs as much as five of them."""
+DRAWS = 500
+"""Vectors whose sites are computed in one call."""
 TARGET_ACCEPT = 0.9
 FIRST_STEP = 0.5
 """Step size before adaptation, in posterior deviations; NUTS adapts it within some 50 steps."""
@@ -58,7 +65,7 @@ class Target:
         use_compilation_cache()
         self._model, self._static = model, static
         self._warmup, self._accept = warmup, accept
-        sites = jax.eval_shape(lambda data: _latent_sites(model, data, *static), example)
+        sites = jax.eval_shape(lambda data: latent_sites(model, data, *static), example)
         zeros = jax.tree.map(lambda site: np.zeros(site.shape, site.dtype), sites)
         flat, self._unravel = ravel_pytree(zeros)
         self.dimensions: int = flat.size
@@ -71,16 +78,68 @@ class Target:
         self._init, self._step = hmc(
             potential_fn_gen=lambda data, to: lambda w: self._potential(data, self._coloured(to, w))
         )
-        self.energy = jax.jit(lambda z, data: jax.value_and_grad(partial(self._potential, data))(z))
-        self.constrain = jax.jit(jax.vmap(self._constrain, in_axes=(0, None)))
-        self.start = jax.jit(self._start)
-        self.advance = jax.jit(self._advance)
+        self._many = jax.jit(self._energies)
+        self._constrained = jax.jit(jax.vmap(self._constrain, in_axes=(0, None)))
+        self._programs: Future[tuple[Any, Any]] | None = None
 
     @staticmethod
     def _mark(sites: dict[str, np.ndarray], chosen: Callable[[str], bool]) -> np.ndarray:
         """Which coordinates of the flat vector belong to the chosen sites."""
         marks = {name: np.full(site.shape, chosen(name)) for name, site in sites.items()}
         return np.asarray(ravel_pytree(marks)[0], bool)
+
+    def energy(self, z: np.ndarray, data: Any) -> tuple[float, np.ndarray]:
+        """Minus the log density at a flat vector, and its slope, shape (dimensions,)."""
+        energies, slopes = self._many(_block(z[None], BLOCK), 1, data)
+        return float(np.asarray(energies)[0]), np.asarray(slopes)[0]
+
+    def slopes(self, z: np.ndarray, data: Any) -> np.ndarray:
+        """Slopes of minus the log density at flat vectors, (vectors, dimensions) like them."""
+        parts = [z[first : first + BLOCK] for first in range(0, len(z), BLOCK)]
+        found = [self._many(_block(part, BLOCK), len(part), data)[1] for part in parts]
+        return np.concatenate([np.asarray(slopes) for slopes in found])[: len(z)]
+
+    def constrain(self, z: np.ndarray, data: Any) -> dict[str, np.ndarray]:
+        """All sites by name at flat vectors (vectors, dimensions), vectors first."""
+        parts = [z[first : first + DRAWS] for first in range(0, len(z), DRAWS)]
+        found = [self._constrained(_block(part, DRAWS), data) for part in parts]
+        return {
+            name: np.concatenate([np.asarray(part[name]) for part in found])[: len(z)]
+            for name in found[0]
+        }
+
+    def compile_ahead(self, data: Any) -> None:
+        """Begin to compile the programs of the chains, while the mode is sought.
+
+        The model is traced here and now: NumPyro can trace but one at a time.
+        """
+        if self._programs is not None:
+            return
+        origin = np.zeros(self.dimensions)
+        to = jax.device_put(whitening(self.layout, origin, np.eye(self.dimensions)))
+        w = jnp.zeros(self.dimensions)
+        start = jax.jit(self._start).lower(jax.random.key(0), w, (0.0, origin), to, data)
+        state = jax.tree.map(lambda one: jax.ShapeDtypeStruct(one.shape, one.dtype), start.out_info)
+        advance = jax.jit(self._advance).lower(state, to, data)
+        self._programs = _COMPILER.submit(lambda: (start.compile(), advance.compile()))
+
+    def chains(self, data: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
+        """The program that starts a chain, and the one that advances it by `CHUNK` steps."""
+        self.compile_ahead(data)
+        assert self._programs is not None
+        return self._programs.result()
+
+    def _energies(self, z: Array, count: int, data: Any) -> tuple[Array, Array]:
+        """Energy and slope at the first `count` of a block of vectors."""
+        value = jax.value_and_grad(partial(self._potential, data))
+
+        def body(i: Array, found: tuple[Array, Array]) -> tuple[Array, Array]:
+            energy, slope = value(z[i])
+            return found[0].at[i].set(energy), found[1].at[i].set(slope)
+
+        nothing = jnp.zeros(BLOCK), jnp.zeros_like(z)
+        found: tuple[Array, Array] = lax.fori_loop(0, count, body, nothing)
+        return found
 
     def _potential(self, data: Any, z: Array) -> Array:
         args = (data, *self._static)
@@ -98,7 +157,7 @@ class Target:
         return coloured(self.layout, to, w)
 
     def _start(
-        self, key: Array, w: Array, energy: tuple[Array, Array], to: Whitening, data: Any
+        self, key: Array, w: Array, energy: tuple[float, Array], to: Whitening, data: Any
     ) -> Any:
         # The energy and its slope in z are given, so that no second copy of the model is compiled.
         _, back = jax.vjp(partial(self._coloured, to), w)
@@ -128,6 +187,13 @@ class Target:
         return final, steps
 
 
+def _block(z: np.ndarray, size: int) -> np.ndarray:
+    """Vectors filled up to a block, so that any number of them runs the same program."""
+    block = np.zeros((size, z.shape[1]))
+    block[: len(z)] = z
+    return block
+
+
 def use_compilation_cache() -> None:
     """Keep compiled programs in the user's cache folder, so that a shape is compiled once.
 
@@ -141,7 +207,7 @@ def use_compilation_cache() -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
-def _latent_sites(model: Model, *args: Any) -> dict[str, Array]:
+def latent_sites(model: Model, *args: Any) -> dict[str, Array]:
     """The unconstrained values of the sites of one run of the model."""
     trace = handlers.trace(handlers.seed(model, jax.random.key(0))).get_trace(*args)
     return {

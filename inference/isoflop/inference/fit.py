@@ -166,6 +166,7 @@ def sample_law(
     """Draws of the law's parameters by NUTS and of κ by mass, and how refits on cheaper runs do."""
     data = run_data(records, ceiling=ceiling)
     target, filled = padded_target(data, law, priors, warmup=lengths.warmup)
+    target.compile_ahead(filled)
     valley = learn_valley(target, filled, law, priors)
     filled = held_in(filled, valley)
     wander = learn_wander(target, filled, priors.log_kappa)

@@ -124,35 +124,32 @@ def whitened(layout: Layout, to: Whitening, z: np.ndarray) -> np.ndarray:
 
 
 def curvature(
-    layout: Layout, gradient: Callable[[np.ndarray], np.ndarray], at: np.ndarray, *, step: float
+    layout: Layout, gradients: Callable[[np.ndarray], np.ndarray], at: np.ndarray, *, step: float
 ) -> np.ndarray:
     """Matrix of second derivatives, from two gradients each for what is shared and for two slots.
 
     A slot is moved in all groups at once: by amounts that add up to zero, which leaves the means of
     the slots where they are and so shows each group alone, then by the same amount, which shows how
-    the groups hang together by these means.
+    the groups hang together by these means. `gradients` takes and returns (vectors, dimensions).
     """
-
-    def along(direction: np.ndarray) -> np.ndarray:
-        rise = gradient(at + step * direction) - gradient(at - step * direction)
-        return np.asarray(rise / (2.0 * step))
-
     groups, slots = layout.local.shape
-    matrix = np.zeros((layout.dimensions, layout.dimensions))
-    for place in layout.shared:
-        matrix[place] = along(np.eye(1, layout.dimensions, place)[0])
-    matrix[:, layout.shared] = matrix[layout.shared].T
     signs = _balanced(groups)
-    direction = np.zeros(layout.dimensions)
-    for places in layout.local.T:
-        direction[places] = signs
-        alone = along(direction)[layout.local] / signs[:, None]
-        direction[places] = 1.0
-        together = (along(direction)[layout.local] - alone).mean(axis=0) / groups
-        direction[places] = 0.0
+    shared = np.eye(layout.dimensions)[layout.shared]
+    alone, together = np.zeros((2, slots, layout.dimensions))
+    alone[np.arange(slots)[:, None], layout.local.T] = signs
+    together[np.arange(slots)[:, None], layout.local.T] = 1.0
+    steps = step * np.concatenate([shared, alone, together])
+    rise = gradients(np.concatenate([at + steps, at - steps])).reshape(2, *steps.shape)
+    along = (rise[0] - rise[1]) / (2.0 * step)
+    matrix = np.zeros((layout.dimensions, layout.dimensions))
+    matrix[layout.shared] = along[: len(shared)]
+    matrix[:, layout.shared] = matrix[layout.shared].T
+    for slot, places in enumerate(layout.local.T):
+        own = along[len(shared) + slot][layout.local] / signs[:, None]
+        every = (along[len(shared) + slots + slot][layout.local] - own).mean(axis=0) / groups
         for other in range(slots):
-            matrix[np.ix_(layout.local[:, other], places)] = together[other]
-        matrix[layout.local, places[:, None]] += alone
+            matrix[np.ix_(layout.local[:, other], places)] = every[other]
+        matrix[layout.local, places[:, None]] += own
     return (matrix + matrix.T) / 2.0
 
 

@@ -4,6 +4,7 @@ The joint density of many groups, of their common scales and of the noise grows 
 corners that hold no mass. So the scales are held, and the noise is chosen by height times volume.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,8 @@ CURVATURE_STEP = 1e-5
 """Step of the differences that turn gradients into the curvature: runs fix a level to 1e-4."""
 GRADIENT_TOLERANCE = 1e-3
 """Largest slope of the log density at a mode: a thousandth of a deviation from it."""
-DESCENT: Any = {"gtol": GRADIENT_TOLERANCE, "ftol": 0.0, "maxiter": 150, "maxcor": 150}
+MAX_STEPS = 150
+DESCENT: Any = {"gtol": GRADIENT_TOLERANCE, "ftol": 0.0, "maxiter": MAX_STEPS}
 """L-BFGS that forgets none of its steps until the curvature is looked at again: 60 took longer."""
 MAX_ROUNDS = 8
 """Times that it is, at most; a peak nearby takes one to three, only spikes take more than six."""
@@ -186,14 +188,18 @@ def _descend(
     """Where some steps of L-BFGS lead, the energy there and its slope, in coordinates of `root`."""
 
     def objective(white: np.ndarray) -> tuple[float, np.ndarray]:
-        energy, gradient = target.energy(_with(start, free, root @ white), data)
-        # A step too far may overflow; the descent then turns back from a large finite value.
-        slope = np.nan_to_num(np.asarray(gradient)[free], nan=0.0, posinf=1e10, neginf=-1e10)
-        height = float(np.nan_to_num(energy, nan=1e10, posinf=1e10, neginf=1e10))
+        height, gradient = target.energy(_with(start, free, root @ white), data)
+        slope = gradient[free]
+        if not (math.isfinite(height) and np.isfinite(slope).all()):
+            # A step too far may overflow; the descent then turns back from a large finite value.
+            slope = np.nan_to_num(slope, nan=0.0, posinf=1e10, neginf=-1e10)
+            height = float(np.nan_to_num(height, nan=1e10, posinf=1e10, neginf=1e10))
         return height, slope @ root
 
+    # Steps beyond twice the dimensions tell nothing new, and each costs its share of a matrix.
+    options = DESCENT | {"maxcor": min(MAX_STEPS, 2 * root.shape[1])}
     found = optimize.minimize(
-        objective, np.zeros(root.shape[1]), jac=True, method="L-BFGS-B", options=DESCENT
+        objective, np.zeros(root.shape[1]), jac=True, method="L-BFGS-B", options=options
     )
     return _with(start, free, root @ found.x), float(found.fun), float(np.abs(found.jac).max())
 
@@ -208,11 +214,11 @@ def _with(base: np.ndarray, free: np.ndarray, step: np.ndarray) -> np.ndarray:
 def _inverse_curvature(target: Target, data: Any, at: np.ndarray, free: np.ndarray) -> Inverse:
     """Inverse curvature in the free coordinates, from gradients: nothing more to compile."""
 
-    def gradient(z: np.ndarray) -> np.ndarray:
-        return np.asarray(target.energy(z, data)[1])
+    def gradients(z: np.ndarray) -> np.ndarray:
+        return target.slopes(z, data)
 
     layout = (
         target.layout if target.dimensions > MANY else layout_of({"all": np.arange(len(at))}, 1)
     )
-    matrix = curvature(layout, gradient, at, step=CURVATURE_STEP)
+    matrix = curvature(layout, gradients, at, step=CURVATURE_STEP)
     return inverse(matrix[np.ix_(free, free)])

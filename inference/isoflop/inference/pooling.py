@@ -43,9 +43,16 @@ class Pooled(dist.Distribution):  # type: ignore[misc]
 
     def sample(self, key: Array, sample_shape: tuple[int, ...] = ()) -> Array:
         """Coordinates of values drawn."""
-        first, second = jax.random.split(key)
-        mean = self.mean_prior.sample(first, sample_shape)
-        values = mean[..., None] + self.deviations.sample(second, sample_shape)
+        return self.standing_for(jax.random.normal(key, (*sample_shape, *self.event_shape)))
+
+    def standing_for(self, normals: Array) -> Array:
+        """The coordinates that independent standard normals, shape (..., groups), stand for.
+
+        Their mean over the groups, of deviation 1/√groups, is independent of what is left of them.
+        """
+        middle = normals.mean(axis=-1, keepdims=True)
+        spread = self.mean_prior.scale * jnp.sqrt(normals.shape[-1])
+        values = self.mean_prior.loc + spread * middle + self.scale * (normals - middle)
         return jnp.where(self.told, values, (values - self._middle(values)) / self.scale)
 
     def values(self, coordinates: Array) -> Array:

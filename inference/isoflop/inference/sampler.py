@@ -109,7 +109,7 @@ def least_ess(sites: Mapping[str, np.ndarray]) -> float:
 
 def _sites(target: Target, data: Any, z: np.ndarray) -> dict[str, np.ndarray]:
     """Sites by name at flat vectors of the shape (chains, draws, dimensions)."""
-    sites = jax.tree.map(np.asarray, target.constrain(z.reshape(-1, z.shape[-1]), data))
+    sites = target.constrain(z.reshape(-1, z.shape[-1]), data)
     return {name: site.reshape(z.shape[:2] + site.shape[1:]) for name, site in sites.items()}
 
 
@@ -148,8 +148,7 @@ def laplace_draws(
     """Sites drawn from the normal approximation at the mode, shape (draws, ...)."""
     root = np.linalg.cholesky(mode.covariance)
     noise = np.random.default_rng(seed).normal(size=(draws, target.dimensions))
-    sites = target.constrain(mode.location + noise @ root.T, data)
-    return {name: np.asarray(value) for name, value in sites.items()}
+    return target.constrain(mode.location + noise @ root.T, data)
 
 
 def _spread(mode: Mode, chains: int, seed: int) -> np.ndarray:
@@ -184,13 +183,14 @@ def _chains(
     keys = jax.random.split(jax.random.key(seed), lengths.chains)
     chunks = -(-(lengths.warmup + lengths.draws) // CHUNK)
     on_device = jax.device_put(to)
+    start, advance = target.chains(data)
 
     def run(chain: int) -> dict[str, np.ndarray]:
         w = jnp.asarray(whitened(target.layout, to, starts[chain]))
-        state = target.start(keys[chain], w, target.energy(starts[chain], data), on_device, data)
+        state = start(keys[chain], w, target.energy(starts[chain], data), on_device, data)
         parts = []
         for _ in range(chunks):
-            state, steps = target.advance(state, on_device, data)
+            state, steps = advance(state, on_device, data)
             parts.append(jax.tree.map(np.asarray, steps))
             tick(CHUNK)
         kept = slice(lengths.warmup, lengths.warmup + lengths.draws)

@@ -2,13 +2,16 @@
 
 from collections.abc import Callable
 from functools import lru_cache, partial
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import numpyro.distributions as dist
 from jax import Array
 from numpyro import handlers
 
-from isoflop.inference.density import Target
+from isoflop.inference.density import Target, latent_sites
 from isoflop.inference.laws import Law
 from isoflop.inference.model import (
     NOISE,
@@ -19,7 +22,7 @@ from isoflop.inference.model import (
     sample_parameters,
     scaling_model,
 )
-from isoflop.inference.pooling import STANDARD
+from isoflop.inference.pooling import STANDARD, Pooled
 from isoflop.inference.priors import Priors
 from isoflop.inference.sampler import Lengths
 
@@ -58,20 +61,41 @@ def prior_draws(
     data: RunData, law: Law, priors: Priors, draws: int, *, seed: int
 ) -> dict[str, np.ndarray]:
     """Independent draws of all sites before the runs are seen, draws first; κ among them."""
-    keys = jax.random.split(jax.random.key(seed), draws)
-    drawn = _prior_program(law, priors)(keys, data)
-    scale = priors.log_kappa.scale * np.random.default_rng(seed).normal(size=draws)
-    kappa = np.exp(priors.log_kappa.location + scale)
+    rng = np.random.default_rng(seed)
+    shapes = jax.eval_shape(lambda data: latent_sites(sample_parameters, data, law, priors), data)
+    normals = {name: rng.normal(size=(draws, *site.shape)) for name, site in shapes.items()}
+    drawn = _prior_program(law, priors)(normals, data)
+    kappa = np.exp(priors.log_kappa.location + priors.log_kappa.scale * rng.normal(size=draws))
     return {name: np.asarray(value) for name, value in drawn.items()} | {"kappa": kappa}
 
 
 @lru_cache(maxsize=64)
-def _prior_program(law: Law, priors: Priors) -> Callable[[Array, RunData], dict[str, Array]]:
-    # One compilation of the whole is quicker than NumPyro's `Predictive`, which compiles each step.
+def _prior_program(
+    law: Law, priors: Priors
+) -> Callable[[dict[str, np.ndarray], RunData], dict[str, Array]]:
+    # NumPyro's `Predictive` compiles each step by itself, and random numbers made inside this
+    # program would take five sixths of its compilation.
     return jax.jit(jax.vmap(partial(_prior_draw, law, priors), in_axes=(0, None)))
 
 
-def _prior_draw(law: Law, priors: Priors, key: Array, data: RunData) -> dict[str, Array]:
-    prior = handlers.seed(sample_parameters, key)
+def _prior_draw(
+    law: Law, priors: Priors, normals: dict[str, Array], data: RunData
+) -> dict[str, Array]:
+    """All sites at the draw of the prior that standard normals stand for."""
+    prior = handlers.substitute(
+        sample_parameters, substitute_fn=lambda site: _standing_for(site, normals)
+    )
     sites = handlers.trace(prior).get_trace(data, law, priors)
     return {name: site["value"] for name, site in sites.items()}
+
+
+def _standing_for(site: dict[str, Any], normals: dict[str, Array]) -> Array | None:
+    """The value of a site that standard normals stand for; every site sampled is normal."""
+    if site["type"] != "sample":
+        return None
+    within, unit = site["fn"], normals[site["name"]]
+    if isinstance(within, Pooled):
+        return within.standing_for(unit)
+    while not isinstance(within, dist.Normal):
+        within = within.base_dist
+    return jnp.asarray(within.loc + within.scale * unit)

@@ -31,10 +31,12 @@ def learn_valley(target: Target, data: RunData, law: Law, priors: Priors) -> Val
     for _ in range(MAX_ROUNDS):
         mode = find_mode(target, data, starts=1, near=mode)
         sites = target.constrain(mode.location[None], data)
-        valley = {name: np.asarray(sites[name][0]) for name in LAW_VARIABLES}
+        valley = {name: sites[name][0] for name in LAW_VARIABLES}
         before, data = data, held_in(data, valley)
-        change = np.abs(data.lost - before.lost)[data.observed].sum()
-        if not law.errs or change <= SETTLED * data.lost[data.observed].sum():
+        # In NumPy, as a mask inside JAX compiles for every number of runs.
+        runs = np.asarray(data.observed)
+        lost, lost_before = np.asarray(data.lost)[runs], np.asarray(before.lost)[runs]
+        if not law.errs or np.abs(lost - lost_before).sum() <= SETTLED * lost.sum():
             break
     return valley
 
