@@ -1,5 +1,6 @@
 """The sampler against densities that are known, and starts where the mass is."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpyro.distributions as dist
 import pytest
 
 from isoflop.inference import sampler
-from isoflop.inference.density import Target
+from isoflop.inference.density import BLOCK, DRAWS, Target
 from isoflop.inference.laws import LAWS
 from isoflop.inference.mode import find_mode
 from isoflop.inference.model import bucket, padded, run_data
@@ -91,6 +92,28 @@ def test_padding_does_not_change_the_density(one_group: Any) -> None:
     z = np.linspace(-0.5, 0.5, target.dimensions)
     values = [np.asarray(target.energy(z, rows)[0]) for rows in (filled, longer)]
     assert values[0] == pytest.approx(values[1], rel=1e-12)
+
+
+def test_slopes_are_differences_of_the_energy_in_blocks_as_one_by_one(two_groups: Any) -> None:
+    target, runs = padded_target(run_data(two_groups.runs), LAWS["coupled"], DEFAULT)
+    runs = replace(runs, kappa=np.array(0.1), lost=0.1 * np.ones(runs.lost.shape))
+    z = 0.3 * np.random.default_rng(0).normal(size=(BLOCK + 3, target.dimensions))
+    slopes = target.slopes(z, runs)
+    for at, slope in zip(z[-5:], slopes[-5:], strict=True):
+        np.testing.assert_array_equal(target.energy(at, runs)[1], slope)
+        step = 1e-5 * np.eye(target.dimensions)
+        ends = [[target.energy(at + sign * one, runs)[0] for one in step] for sign in (1, -1)]
+        differences = (np.array(ends[0]) - ends[1]) / 2e-5
+        np.testing.assert_allclose(slope, differences, rtol=1e-5, atol=1e-5 * np.abs(slope).max())
+
+
+def test_sites_of_many_vectors_are_those_of_each(two_groups: Any) -> None:
+    target, runs = padded_target(run_data(two_groups.runs), LAWS["coupled"], DEFAULT)
+    z = np.random.default_rng(0).normal(size=(DRAWS + 1, target.dimensions))
+    every, last = target.constrain(z, runs), target.constrain(z[-1:], runs)
+    assert every["alpha"].shape == (DRAWS + 1, 2)
+    for name, sites in every.items():
+        np.testing.assert_array_equal(sites[-1:], last[name])
 
 
 @pytest.mark.slow

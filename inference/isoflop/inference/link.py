@@ -153,6 +153,7 @@ def fit_link(
     """
     data, groups, signals, centre = point_data(table, kind)
     target, filled = _target(data, kind, priors, lengths.warmup)
+    target.compile_ahead(filled)
     mode = find_mode(target, filled, starts=1, seed=seed)
     drawn = sample(target, filled, mode, lengths, seed=seed)
     dims = {name: ("chain", "draw", *one.dims) for name, one in LINK_VARIABLES.items()}

@@ -205,6 +205,7 @@ def draw_threshold(
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Sample the model: its sites, and the sampler's statistics, shape (chain, draw, ...)."""
     target = target or threshold_target(labels, groups, lengths)
+    target.compile_ahead(labels)
     mode = find_mode(target, labels, seed=seed)
     drawn = sample(target, labels, mode, lengths, seed=seed)
     return drawn.sites, drawn.stats
