@@ -14,7 +14,7 @@ from isoflop.forecast.cost import prices
 from isoflop.forecast.costmodel import Costs, training_alone
 from isoflop.forecast.limits import Constraints
 from isoflop.forecast.marginal import marginals
-from isoflop.forecast.option import Option, law_loss, make_option
+from isoflop.forecast.option import MANY, Option, law_loss, make_option
 from isoflop.forecast.plan import make_plans
 from isoflop.forecast.pricing import require_reach
 from isoflop.forecast.spending import Runs, Spending, largest_log_params, runs_at
@@ -52,6 +52,17 @@ def option(posterior: xr.DataTree, costs: Costs | None = None, **more: object) -
 
 def losses(tree: xr.DataTree, runs: Runs) -> np.ndarray:
     return law_loss(option(tree).draws, runs)
+
+
+def test_the_compiled_law_of_many_runs_is_that_of_each(posterior: xr.DataTree) -> None:
+    draws = replace(option(posterior).draws, final=True, ceiling=9.0)
+    points = -(-MANY // len(draws.alpha))
+    rng = np.random.default_rng(0)
+    sizes = np.exp(rng.uniform([5.0, 5.0, 0.0], [15.0, 20.0, 4.0], size=(points, 3)))
+    together = law_loss(draws, Runs(*sizes.T))
+    assert together.size >= MANY
+    each = [law_loss(draws, Runs(*size[:, None])) for size in sizes]
+    np.testing.assert_allclose(together, np.concatenate(each, axis=1), rtol=1e-12)
 
 
 def test_plan_of_training_alone_is_the_closed_form(exact: xr.DataTree) -> None:

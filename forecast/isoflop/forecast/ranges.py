@@ -36,27 +36,26 @@ def ranges_about(
 
     `money` is what the plans at log N and v cost at the medians, shape (points,).
     """
-    best = law_loss(option.draws, runs_at(option.spending, money, *at), every=option.searched)
-    columns = [[value, value] for value in _sizes(option, runs_at(option.spending, money, *at))]
+    spending, every = option.spending, option.searched
+    best = law_loss(option.draws, runs_at(spending, money, *at), every=every)
+    columns = [[value, value] for value in _sizes(option, runs_at(spending, money, *at))]
     # Closer together about the plan, for an optimum may be sharp.
     near, far = (np.linspace(-1.0, 1.0, points) for points in NEAR)
     reach, passes = np.log(10.0) * near * np.abs(near), 0.25 * far * np.abs(far)
-    for shift, place in ((n, v) for n in reach for v in passes):
-        runs = runs_at(
-            option.spending,
-            money,
-            np.maximum(at[0] + shift, 0.0),
-            np.clip(at[1] + place, 0.0, 1.0),
-        )
-        worse = law_loss(option.draws, runs, every=option.searched) - best
-        allowed = tolerance * best.mean(axis=0)
-        noise = 2.0 * worse.std(axis=0) / np.sqrt(len(worse))
-        noise = np.minimum(noise, MOST_NOISE * allowed)
+    shape = len(passes), len(money)
+    places = np.clip(at[1] + passes[:, None], 0.0, 1.0)
+    allowed = tolerance * best.mean(axis=0)
+    for shift in reach:
+        log_params = np.broadcast_to(np.maximum(at[0] + shift, 0.0), shape)
+        runs = runs_at(spending, np.tile(money, len(passes)), log_params.ravel(), places.ravel())
+        worse = law_loss(option.draws, runs, every=every).reshape(-1, *shape) - best[:, None]
+        noise = np.minimum(2.0 * worse.std(axis=0) / np.sqrt(len(worse)), MOST_NOISE * allowed)
         good = worse.mean(axis=0) <= np.maximum(allowed, noise)
-        good &= runs.params <= option.spending.most_params * (1.0 + 1e-9)
+        good &= runs.params.reshape(shape) <= spending.most_params * (1.0 + 1e-9)
         for pair, value in zip(columns, _sizes(option, runs), strict=True):
-            pair[0] = np.where(good, np.minimum(pair[0], value), pair[0])
-            pair[1] = np.where(good, np.maximum(pair[1], value), pair[1])
+            of = value.reshape(shape)
+            pair[0] = np.minimum(pair[0], of.min(axis=0, where=good, initial=np.inf))
+            pair[1] = np.maximum(pair[1], of.max(axis=0, where=good, initial=-np.inf))
     return Ranges(*(np.stack(pair) for pair in columns))
 
 

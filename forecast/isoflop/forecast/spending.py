@@ -105,13 +105,15 @@ def search(
     """log N and v of the best run of each budget, to `precision` in log N and log e.
 
     `budget` has shape (points,), or (1, points) where each draw has a search of its own: `score`
-    then returns (draws, points). From `start` with steps of `step`, or from the best point of the
-    coarse grid with steps of its spacing.
+    then returns (draws, points). It is asked of several runs of each budget at once, which stand
+    one after the other along the last axis. From `start` with steps of `step`, or from the best
+    point of the coarse grid with steps of its spacing.
     """
     top = largest_log_params(spending, budget)
 
     def value(log_params: np.ndarray, place: np.ndarray) -> np.ndarray:
-        runs = runs_at(spending, budget, log_params, place)
+        several = log_params.shape[-1] // budget.shape[-1]
+        runs = runs_at(spending, np.tile(budget, several), log_params, place)
         return score(runs.params, runs.unique_samples, runs.epochs)
 
     if start is None:
@@ -146,16 +148,22 @@ def _coarse(
     value: Callable[[np.ndarray, np.ndarray], np.ndarray], top: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """log N and v of the best point of the coarse grid."""
-    best = log_params = place = np.zeros_like(top)
-    for i, (share, v) in enumerate(
-        (n, v) for n in np.linspace(0.0, 1.0, COARSE[0]) for v in np.linspace(0.0, 1.0, COARSE[1])
-    ):
-        at, passes = share * top, np.full_like(top, v)
-        found = value(at, passes)
-        better = found < best if i else np.full(np.shape(found), True)
-        best = np.where(better, found, best)
-        log_params, place = np.where(better, at, log_params), np.where(better, passes, place)
-    return log_params, place
+    shares, places = np.meshgrid(*(np.linspace(0.0, 1.0, n) for n in COARSE), indexing="ij")
+    log_params = shares.reshape(-1, *np.ones(top.ndim, int)) * top
+    passes = np.broadcast_to(places.reshape(-1, *np.ones(top.ndim, int)), log_params.shape)
+    best = _best_of(value, log_params, passes)
+    return best[1:]
+
+
+def _best_of(
+    value: Callable[[np.ndarray, np.ndarray], np.ndarray], log_params: np.ndarray, place: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The least value over the first axis of log N and v, shape (several, ...), and where it is."""
+    found = value(np.concatenate([*log_params], axis=-1), np.concatenate([*place], axis=-1))
+    found = np.stack(np.split(found, len(log_params), axis=-1))
+    least = found.argmin(axis=0)[None]
+    taken = (np.take_along_axis(of, least, axis=0)[0] for of in (found, log_params, place))
+    return next(taken), next(taken), next(taken)
 
 
 def _descend(
@@ -173,17 +181,14 @@ def _descend(
     rounds = math.ceil(math.log2(max(float(step.max()) / precision, 2.0)))
     # Each halving may be preceded by moves; a start from a grid needs one or two a scale.
     for _ in range(3 * rounds):
-        next_n, next_v, moved = log_params, place, np.full(best.shape, False)
         fewer, more = (np.clip(log_params + d * step, 0.0, top) for d in (-1.0, 1.0))
         lower, higher = (np.clip(place + d * step * per_log, 0.0, 1.0) for d in (-1.0, 1.0))
         around = [(n, v) for n in (fewer, log_params, more) for v in (lower, place, higher)]
-        for n, v in (*around[:4], *around[5:]):
-            found = value(n, v)
-            better = found < best
-            best = np.minimum(found, best)
-            next_n, next_v = np.where(better, n, next_n), np.where(better, v, next_v)
-            moved |= better
-        log_params, place = next_n, next_v
+        del around[4]
+        found, next_n, next_v = _best_of(value, *(np.stack(at) for at in zip(*around, strict=True)))
+        moved = found < best
+        best = np.minimum(found, best)
+        log_params, place = np.where(moved, next_n, log_params), np.where(moved, next_v, place)
         step = np.where(moved, step, step / 2.0)
         if float(step.max()) < precision / 2.0:
             break
