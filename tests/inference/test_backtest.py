@@ -60,6 +60,17 @@ def test_a_baseline_that_cannot_be_fitted_is_listed(one_group: Any) -> None:
     assert one.reason.startswith("parabola: 0 usable isoFLOP bin(s), it needs at least 3")
 
 
+def test_a_law_that_the_cheap_runs_do_not_identify_leaves_the_other_methods(one_group: Any) -> None:
+    runs = one_group.runs.sort_values("flops", ignore_index=True)
+    split_at = runs["flops"] > runs["flops"].max() / 10.0
+    runs["params"] = runs["params"].where(split_at, 1e6)
+    outcome = backtest(runs, methods=("isoflop", "power-law"), file="x.csv")
+    assert {row.method for row in outcome.rows} == {"power-law"}
+    (one,) = outcome.skipped
+    assert one.method == "isoflop"
+    assert one.reason.startswith("of the runs to fit, alpha cannot be identified: params takes 1")
+
+
 def test_unknown_methods_and_factors_are_refused(two_groups: Any) -> None:
     with pytest.raises(ValueError, match="unknown method 'oracle'; choose among isoflop, approach"):
         backtest(two_groups.runs, methods=("oracle",))

@@ -120,8 +120,8 @@ def backtest(
     """Forecast the runs of each group above its largest compute over `holdout` from the others.
 
     Groups with fewer than `MIN_TRAIN` runs below or `MIN_TEST` above are listed as skipped, and so
-    is a baseline that cannot be fitted to a group. Raises `ValueError` on an unknown method or law
-    and on a `holdout` not above 1.
+    is a method that cannot be fitted to the runs below. Raises `ValueError` on an unknown method or
+    law and on a `holdout` not above 1.
     """
     unknown = [method for method in methods if method not in METHODS]
     if unknown:
@@ -207,9 +207,12 @@ class _Forecast:
 def _joint(
     parts: Split, law: Law, priors: Priors, ceiling: float, seed: int
 ) -> dict[str, _Forecast | str]:
-    """The hierarchical model's draws of log loss of each group's held-out runs."""
+    """The hierarchical model's draws of log loss of each group's held-out runs, or why not."""
     start = time.perf_counter()
-    screen(parts.train, law)
+    try:
+        screen(parts.train, law, ceiling=ceiling)
+    except ValueError as error:
+        return dict.fromkeys(group_names(parts.train), f"of the runs to fit, {error}")
     train = thinned(parts.train, MAX_RUNS, seed=seed)
     data, groups = run_data(train, ceiling=ceiling), group_names(train)
     drawn = sample_law(train, law, priors, LENGTHS, ceiling=ceiling, seed=seed)
