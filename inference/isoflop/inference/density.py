@@ -24,7 +24,7 @@ from numpyro.infer.util import ParamInfo, constrain_fn, potential_energy
 from isoflop.inference.geometry import Whitening, coloured, layout_of, whitening
 
 Model = Callable[..., Any]
-_COMPILER = ThreadPoolExecutor(1)
+Program = Callable[..., Any]
 
 CHUNK = 100
 """Steps of one call of the compiled program."""
@@ -80,7 +80,7 @@ class Target:
         )
         self._many = jax.jit(self._energies)
         self._constrained = jax.jit(jax.vmap(self._constrain, in_axes=(0, None)))
-        self._programs: Future[tuple[Any, Any]] | None = None
+        self._programs: Future[tuple[Program, Program]] | None = None
 
     @staticmethod
     def _mark(sites: dict[str, np.ndarray], chosen: Callable[[str], bool]) -> np.ndarray:
@@ -108,26 +108,25 @@ class Target:
             for name in found[0]
         }
 
-    def compile_ahead(self, data: Any) -> None:
-        """Begin to compile the programs of the chains, while the mode is sought.
+    def compile_ahead(self, data: Any) -> Future[tuple[Program, Program]]:
+        """Begin to compile the programs of the chains, in a thread, while the mode is sought.
 
         The model is traced here and now: NumPyro can trace but one at a time.
         """
-        if self._programs is not None:
-            return
-        origin = np.zeros(self.dimensions)
-        to = jax.device_put(whitening(self.layout, origin, np.eye(self.dimensions)))
-        w = jnp.zeros(self.dimensions)
-        start = jax.jit(self._start).lower(jax.random.key(0), w, (0.0, origin), to, data)
-        state = jax.tree.map(lambda one: jax.ShapeDtypeStruct(one.shape, one.dtype), start.out_info)
-        advance = jax.jit(self._advance).lower(state, to, data)
-        self._programs = _COMPILER.submit(lambda: (start.compile(), advance.compile()))
+        if self._programs is None:
+            origin, w = np.zeros(self.dimensions), jnp.zeros(self.dimensions)
+            to = jax.device_put(whitening(self.layout, origin, np.eye(self.dimensions)))
+            start = jax.jit(self._start).lower(jax.random.key(0), w, (0.0, origin), to, data)
+            state = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), start.out_info)
+            advance = jax.jit(self._advance).lower(state, to, data)
+            thread = ThreadPoolExecutor(1)
+            self._programs = thread.submit(lambda: (start.compile(), advance.compile()))
+            thread.shutdown(wait=False)
+        return self._programs
 
-    def chains(self, data: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    def chains(self, data: Any) -> tuple[Program, Program]:
         """The program that starts a chain, and the one that advances it by `CHUNK` steps."""
-        self.compile_ahead(data)
-        assert self._programs is not None
-        return self._programs.result()
+        return self.compile_ahead(data).result()
 
     def _energies(self, z: Array, count: int, data: Any) -> tuple[Array, Array]:
         """Energy and slope at the first `count` of a block of vectors."""

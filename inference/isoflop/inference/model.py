@@ -288,7 +288,7 @@ class Scattered(dist.MixtureGeneral):  # type: ignore[misc]
         super().__init__(which, [right, wrong])
 
     def log_prob(self, value: Array) -> Array:
-        """The log density, with a quarter of the work of a mixture of any number of components."""
+        """The log density, without the stacks and the softmax of a mixture of any size."""
         kinds = zip(self.log_shares, self.component_distributions, strict=True)
         return laws.log_sum(*(log_share + kind.log_prob(value) for log_share, kind in kinds))
 
