@@ -161,7 +161,8 @@ def _best_of(
     """The least value over the first axis of log N and v, shape (several, ...), and where it is."""
     found = value(np.concatenate([*log_params], axis=-1), np.concatenate([*place], axis=-1))
     found = np.stack(np.split(found, len(log_params), axis=-1))
-    least = found.argmin(axis=0)[None]
+    # What is no number is not the least, though argmin has it so.
+    least = np.where(np.isnan(found), np.inf, found).argmin(axis=0)[None]
     taken = (np.take_along_axis(of, least, axis=0)[0] for of in (found, log_params, place))
     return next(taken), next(taken), next(taken)
 
