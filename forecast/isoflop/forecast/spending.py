@@ -149,10 +149,10 @@ def _coarse(
 ) -> tuple[np.ndarray, np.ndarray]:
     """log N and v of the best point of the coarse grid."""
     shares, places = np.meshgrid(*(np.linspace(0.0, 1.0, n) for n in COARSE), indexing="ij")
-    log_params = shares.reshape(-1, *np.ones(top.ndim, int)) * top
-    passes = np.broadcast_to(places.reshape(-1, *np.ones(top.ndim, int)), log_params.shape)
-    best = _best_of(value, log_params, passes)
-    return best[1:]
+    log_params = np.multiply.outer(shares.ravel(), top)
+    passes = np.multiply.outer(places.ravel(), np.ones_like(top))
+    _, best_params, best_place = _best_of(value, log_params, passes)
+    return best_params, best_place
 
 
 def _best_of(
@@ -163,8 +163,10 @@ def _best_of(
     found = np.stack(np.split(found, len(log_params), axis=-1))
     # What is no number is not the least, though argmin has it so.
     least = np.where(np.isnan(found), np.inf, found).argmin(axis=0)[None]
-    taken = (np.take_along_axis(of, least, axis=0)[0] for of in (found, log_params, place))
-    return next(taken), next(taken), next(taken)
+    found, log_params, place = (
+        np.take_along_axis(of, least, axis=0)[0] for of in (found, log_params, place)
+    )
+    return found, log_params, place
 
 
 def _descend(

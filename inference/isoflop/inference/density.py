@@ -5,7 +5,7 @@ user's cache folder.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -90,19 +90,18 @@ class Target:
 
     def energy(self, z: np.ndarray, data: Any) -> tuple[float, np.ndarray]:
         """Minus the log density at a flat vector, and its slope, shape (dimensions,)."""
-        energies, slopes = self._many(_block(z[None], BLOCK), 1, data)
+        ((block, one),) = _blocks(z[None], BLOCK)
+        energies, slopes = self._many(block, one, data)
         return float(np.asarray(energies)[0]), np.asarray(slopes)[0]
 
     def slopes(self, z: np.ndarray, data: Any) -> np.ndarray:
         """Slopes of minus the log density at flat vectors, (vectors, dimensions) like them."""
-        parts = [z[first : first + BLOCK] for first in range(0, len(z), BLOCK)]
-        found = [self._many(_block(part, BLOCK), len(part), data)[1] for part in parts]
+        found = [self._many(block, count, data)[1] for block, count in _blocks(z, BLOCK)]
         return np.concatenate([np.asarray(slopes) for slopes in found])[: len(z)]
 
     def constrain(self, z: np.ndarray, data: Any) -> dict[str, np.ndarray]:
         """All sites by name at flat vectors (vectors, dimensions), vectors first."""
-        parts = [z[first : first + DRAWS] for first in range(0, len(z), DRAWS)]
-        found = [self._constrained(_block(part, DRAWS), data) for part in parts]
+        found = [self._constrained(block, data) for block, _ in _blocks(z, DRAWS)]
         return {
             name: np.concatenate([np.asarray(part[name]) for part in found])[: len(z)]
             for name in found[0]
@@ -186,11 +185,16 @@ class Target:
         return final, steps
 
 
-def _block(z: np.ndarray, size: int) -> np.ndarray:
-    """Vectors filled up to a block, so that any number of them runs the same program."""
-    block = np.zeros((size, z.shape[1]))
-    block[: len(z)] = z
-    return block
+def _blocks(z: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, int]]:
+    """Vectors in blocks of one shape, so that any number of them runs the same program.
+
+    With each block how many of its rows are vectors; the others are 0.
+    """
+    for first in range(0, len(z), size):
+        part = z[first : first + size]
+        block = np.zeros((size, z.shape[1]))
+        block[: len(part)] = part
+        yield block, len(part)
 
 
 def use_compilation_cache() -> None:

@@ -21,8 +21,9 @@ CURVATURE_STEP = 1e-5
 GRADIENT_TOLERANCE = 1e-3
 """Largest slope of the log density at a mode: a thousandth of a deviation from it."""
 MAX_STEPS = 150
+"""Steps of L-BFGS until the curvature is looked at again. In many dimensions it forgets none of
+them: remembering 60 took longer."""
 DESCENT: Any = {"gtol": GRADIENT_TOLERANCE, "ftol": 0.0, "maxiter": MAX_STEPS}
-"""L-BFGS that forgets none of its steps until the curvature is looked at again: 60 took longer."""
 MAX_ROUNDS = 8
 """Times that it is, at most; a peak nearby takes one to three, only spikes take more than six."""
 MANY = 200
