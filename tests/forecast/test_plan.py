@@ -17,7 +17,7 @@ from isoflop.forecast.marginal import marginals
 from isoflop.forecast.option import MANY, Option, law_loss, make_option
 from isoflop.forecast.plan import make_plans
 from isoflop.forecast.pricing import require_reach
-from isoflop.forecast.spending import Runs, Spending, largest_log_params, runs_at
+from isoflop.forecast.spending import Runs, Spending, largest_log_params, runs_at, search
 from isoflop.forecast.target import Target, cheapest_plan, parse_target, reach_probability
 from isoflop.forecast.uncertain import Uncertain
 from isoflop.inference import laws
@@ -281,6 +281,31 @@ def test_a_day_of_what_is_no_gpu_is_a_device_day(posterior: xr.DataTree) -> None
     core = replace(costs, device=replace(costs.device, unit="device"))
     found = marginals(make_plans(option(posterior, core), 1e16))
     assert [one.more for one in found] == ["1e6 jets", "1 device-day", "1 pass"]
+
+
+@pytest.mark.parametrize(
+    "caps", [{}, {"jets": 3e5}, {"days": 1e13 / 86400.0, "gpus": 100.0}, {"jets": 3e5, "passes": 4}]
+)
+def test_plans_are_the_best_of_what_uncertain_costs_let_them_spend(
+    posterior: xr.DataTree, caps: dict[str, float]
+) -> None:
+    """Sixty budgets are scaled and searched together; a search of each to 1e-4 finds no more."""
+    own = option(posterior, priced(jet=1e9, served=1e8, spread=0.3), **caps)
+    money = np.geomspace(1e12, 1e19, 60)
+    plans = make_plans(own, money)
+
+    def expected(*run: np.ndarray) -> np.ndarray:
+        loss = law_loss(own.draws, Runs(*run), every=own.searched)
+        return np.asarray(loss.mean(axis=0))
+
+    for place in range(0, 60, 6):
+        point = slice(place, place + 1)
+        start, spent = tuple(at[point] for at in plans.at), plans.spent[point]
+        best = search(expected, own.spending, spent, start=(start[0], start[1]), precision=1e-4)
+        found, wanted = (runs_at(own.spending, spent, *at) for at in (start, best))
+        losses = (expected(run.params, run.unique_samples, run.epochs) for run in (found, wanted))
+        assert next(losses) == pytest.approx(next(losses), rel=3e-4)
+    assert (np.median(plans.cost_draws.total, axis=0) < 1.004 * money).all()
 
 
 def test_true_cost_stays_within_the_budget_as_surely_as_asked(posterior: xr.DataTree) -> None:

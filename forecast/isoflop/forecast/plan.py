@@ -21,7 +21,14 @@ from isoflop.forecast.outcomes import REJECTION
 from isoflop.forecast.predict import extrapolation_decades
 from isoflop.forecast.pricing import drawn_costs, parts_of, require_budgets
 from isoflop.forecast.ranges import Ranges, ranges_about
-from isoflop.forecast.spending import Runs, Score, runs_at, search
+from isoflop.forecast.spending import (
+    AXES,
+    Runs,
+    Score,
+    largest_log_params,
+    runs_at,
+    search,
+)
 
 PRECISION = 0.1
 """Of each draw's own best plan, in log N and log e: its loss is flat there."""
@@ -132,26 +139,46 @@ def make_plans(
 def _within(
     option: Option, money: np.ndarray, at: tuple[np.ndarray, np.ndarray], within: float
 ) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
-    """What to spend at the medians so that the true cost is within the budget, and its plans.
-
-    A fixed point: the budget is scaled by what the plan's cost exceeds it by, and planned again.
-    """
+    """What to spend at the medians so that the true cost is within the budget, and its plans."""
     if not 0.0 < within < 1.0:
         raise ValueError(
             f"the probability to stay within the budget is {within:g}; it must lie between 0 and 1"
         )
-    spent = money
+    spent, at = _scaled(option, money, money, at, within)
+    for again in range(CONTINGENCY_ROUNDS):
+        # A search that starts anew gets out of the narrow valleys that caps make.
+        at = quick_search(option, spent, start=at)
+        before = spent
+        spent, at = _scaled(option, money, before, at, within)
+        if again and float(np.abs(spent / before - 1.0).max()) < 2.0 * CONTINGENCY:
+            break
+    return spent, at
+
+
+def _scaled(
+    option: Option,
+    money: np.ndarray,
+    spent: np.ndarray,
+    at: tuple[np.ndarray, np.ndarray],
+    within: float,
+) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
+    """What to spend at the medians, each network in its ratio to the largest that is paid for.
+
+    A fixed point: the budget is scaled by what the plan's cost exceeds it by.
+    """
+    spending, (log_params, place) = option.spending, at
     for _ in range(CONTINGENCY_ROUNDS):
-        runs = runs_at(option.spending, spent, *at)
+        runs = runs_at(spending, spent, log_params, place)
         cost = np.quantile(drawn_costs(option, runs).total, within, axis=0)
         # Where caps leave money over there is nothing to scale.
         all_spent = parts_of(option, runs).total > 0.99 * spent
         scale = np.where(all_spent, money / cost, np.minimum(money / cost, 1.0))
         if float(np.abs(scale - 1.0).max()) < CONTINGENCY:
             break
-        spent = np.maximum(spent * scale, option.spending.least)
-        at = quick_search(option, spent, start=at)
-    return spent, at
+        before, spent = spent, np.maximum(spent * scale, spending.least)
+        moved = largest_log_params(spending, spent) - largest_log_params(spending, before)
+        log_params = np.maximum(log_params + moved, 0.0)
+    return spent, (log_params, place)
 
 
 def quick_search(
@@ -163,7 +190,7 @@ def quick_search(
         loss = law_loss(option.draws, Runs(params, unique, epochs), every=option.searched)
         return np.asarray(loss.mean(axis=0))
 
-    return search(expected, option.spending, money, start=start, step=0.1)
+    return search(expected, option.spending, money, start=start, step=0.4)
 
 
 def _expected(option: Option, name: str) -> Score:
@@ -194,7 +221,13 @@ def _best_loss(option: Option, money: np.ndarray, at: tuple[np.ndarray, np.ndarr
         shape = (len(draws.alpha), len(money[part]))
         start = (np.broadcast_to(at[0][part], shape), np.broadcast_to(at[1][part], shape))
         found = search(
-            own, option.spending, money[None, part], start=start, step=0.5, precision=PRECISION
+            own,
+            option.spending,
+            money[None, part],
+            start=start,
+            step=1.0,
+            precision=PRECISION,
+            ways=AXES,
         )
         return law_loss(draws, runs_at(option.spending, money[None, part], *found))
 

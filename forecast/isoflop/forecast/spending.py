@@ -22,6 +22,9 @@ MOST_PASSES = 1e4
 """Passes beyond which none is looked for: no gain ω known comes near."""
 COARSE = (13, 5)
 """Points of the coarse grid in log N and v."""
+AXES = (-1, 0), (1, 0), (0, -1), (0, 1)
+ALL = (*AXES, (-1, -1), (1, 1), (1, -1), (-1, 1))
+"""Neighbours of a plan in log N and log e: along the axes, and with those across."""
 Score = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 """What is minimised, of N, U and e."""
 
@@ -101,13 +104,15 @@ def search(
     start: tuple[np.ndarray, np.ndarray] | None = None,
     step: float = 0.5,
     precision: float = 0.01,
+    ways: tuple[tuple[int, int], ...] = ALL,
 ) -> tuple[np.ndarray, np.ndarray]:
     """log N and v of the best run of each budget, to `precision` in log N and log e.
 
     `budget` has shape (points,), or (1, points) where each draw has a search of its own: `score`
     then returns (draws, points). It is asked of several runs of each budget at once, which stand
     one after the other along the last axis. From `start` with steps of `step`, or from the best
-    point of the coarse grid with steps of its spacing.
+    point of the coarse grid with steps of its spacing. Neighbours on all sides are looked at, or
+    on some.
     """
     top = largest_log_params(spending, budget)
 
@@ -122,7 +127,7 @@ def search(
     else:
         log_params, place = start
         steps = np.full(log_params.shape, step)
-    return _descend(value, log_params, place, step=steps, top=top, precision=precision)
+    return _descend(value, log_params, place, steps, top, precision, ways)
 
 
 def _passes(
@@ -173,22 +178,20 @@ def _descend(
     value: Callable[[np.ndarray, np.ndarray], np.ndarray],
     log_params: np.ndarray,
     place: np.ndarray,
-    *,
     step: np.ndarray,
     top: np.ndarray,
     precision: float,
+    ways: tuple[tuple[int, int], ...],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Pattern search: go to the best of eight neighbours, halve the step where none is better."""
+    """Pattern search: go to the best of the neighbours, halve the step where none is better."""
     per_log = 1.0 / math.log(MOST_PASSES)
     best = value(log_params, place)
     rounds = math.ceil(math.log2(max(float(step.max()) / precision, 2.0)))
     # Each halving may be preceded by moves; a start from a grid needs one or two a scale.
     for _ in range(3 * rounds):
-        fewer, more = (np.clip(log_params + d * step, 0.0, top) for d in (-1.0, 1.0))
-        lower, higher = (np.clip(place + d * step * per_log, 0.0, 1.0) for d in (-1.0, 1.0))
-        around = [(n, v) for n in (fewer, log_params, more) for v in (lower, place, higher)]
-        del around[4]
-        found, next_n, next_v = _best_of(value, *(np.stack(at) for at in zip(*around, strict=True)))
+        around_n = np.stack([np.clip(log_params + n * step, 0.0, top) for n, _ in ways])
+        around_v = np.stack([np.clip(place + v * step * per_log, 0.0, 1.0) for _, v in ways])
+        found, next_n, next_v = _best_of(value, around_n, around_v)
         moved = found < best
         best = np.minimum(found, best)
         log_params, place = np.where(moved, next_n, log_params), np.where(moved, next_v, place)
