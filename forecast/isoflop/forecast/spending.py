@@ -189,9 +189,10 @@ def _descend(
     rounds = math.ceil(math.log2(max(float(step.max()) / precision, 2.0)))
     # Each halving may be preceded by moves; a start from a grid needs one or two a scale.
     for _ in range(3 * rounds):
-        around_n = np.stack([np.clip(log_params + n * step, 0.0, top) for n, _ in ways])
-        around_v = np.stack([np.clip(place + v * step * per_log, 0.0, 1.0) for _, v in ways])
-        found, next_n, next_v = _best_of(value, around_n, around_v)
+        near_n = {n: np.clip(log_params + n * step, 0.0, top) for n in (-1, 1)} | {0: log_params}
+        near_v = {v: np.clip(place + v * step * per_log, 0.0, 1.0) for v in (-1, 1)} | {0: place}
+        around = np.stack([near_n[n] for n, _ in ways]), np.stack([near_v[v] for _, v in ways])
+        found, next_n, next_v = _best_of(value, *around)
         moved = found < best
         best = np.minimum(found, best)
         log_params, place = np.where(moved, next_n, log_params), np.where(moved, next_v, place)
