@@ -1,11 +1,13 @@
 """Settings for all tests, and the small sweep that the tests of the command line share."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import settings
 from tests.command import run
+from threadpoolctl import threadpool_limits
 
 # The first call of a law compiles, which says nothing about it; and CI should not draw its luck.
 settings.register_profile("isoflop", deadline=None, derandomize=True)
@@ -13,6 +15,13 @@ settings.load_profile("isoflop")
 
 THETA = {"loss_inf": 0.80, "log_A": 3.0, "log_B": 3.4, "alpha": 0.45, "beta": 0.35, "omega": 6.0}
 """The law of the small sweep."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_blas_thread() -> Iterator[None]:
+    """Several tests run at once: threads of a small product would wait for each other."""
+    with threadpool_limits(limits=1, user_api="blas"):
+        yield
 
 
 @pytest.fixture(scope="session")

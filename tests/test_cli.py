@@ -160,11 +160,13 @@ def test_quiet_says_that_runs_on_one_line_give_no_good_fit(
     params = np.rint(np.geomspace(1e3, 3e5, 25))
     cells = [(n, 20 * n, 1.0) for n in params]
     simulate_runs({"all": THETA}, cells, sigma=0.003, seed=1).to_csv(table, index=False)
-    assert run("fit", str(table), "-o", posterior, "--quiet", "--chains", "2") == 0
+    short = ("--quiet", "--chains", "2", "--draws", "250")
+    assert run("fit", str(table), "-o", posterior, *short) == 0
     out, said = capsys.readouterr()
     first, verdict = said.splitlines()
     assert (out, first) == ("", f"posterior in {posterior}")
     assert verdict.startswith("Verdict: NOT to be trusted within the runs: ")
+    assert "no run informs " in verdict
     for words in (("--quiet",), ("--json", "-")):
         assert run("check", posterior, *words) == 0
         assert capsys.readouterr().err == verdict + "\n"
