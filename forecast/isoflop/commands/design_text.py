@@ -18,7 +18,9 @@ def print_design(found: "Design", flops: float, group: str) -> None:
     show(f"{what} of {group} at C = {number(flops)} FLOP, {where}")
     show(
         f"its standard deviation is {found.sd_now:.3g} {goal.unit} now and is expected to be "
-        f"{found.sd_after:.3g} after {len(table)} run(s) (linearised)"
+        f"{found.sd_after:.3g} after {len(table)} run(s) (linearised);\n"
+        f"no choice of candidates within the limits could be expected to leave less than "
+        f"{found.sd_least:.3g}"
     )
     show(
         f"\n{'':>3} {'group':<14}{'N':>9}{'U':>10}{'epochs':>8}{'kind':>6}{'seed':>6}{'FLOP':>10}"

@@ -1,7 +1,8 @@
 """Which runs to train next: those that most reduce the expected variance of a forecast.
 
-Everything is linearised: see `beliefs` for what is believed of a run before it is trained and
-`selection` for the choice. After a batch the posterior should be fitted again.
+Everything is linearised: see `beliefs` for what is believed of a run before it is trained,
+`selection` for the choice and `bound` for what no choice could better. After a batch the posterior
+should be fitted again.
 """
 
 import json
@@ -12,6 +13,7 @@ import pandas as pd
 import xarray as xr
 
 from isoflop.forecast.beliefs import believe
+from isoflop.forecast.bound import least_variance
 from isoflop.forecast.goals import Goal
 from isoflop.forecast.selection import CHECK, RATE_FACTOR, Limits, Pick, choose
 
@@ -27,6 +29,8 @@ class Design:
     """The forecast."""
     sd_now: float
     """Standard deviation of the forecast by the posterior, the scatter of a single run apart."""
+    sd_least: float
+    """Standard deviation below which no choice under the same limits could bring the forecast."""
     common: float
     """Share of the scatter that repeats of a cell have in common."""
     table: pd.DataFrame
@@ -54,17 +58,19 @@ def design(
     require_affordable(candidates, limits.spend)
     cells = candidates[candidates["flops"] <= limits.spend].reset_index(drop=True)
     beliefs = believe(posterior, cells, goal)
-    picks = _without_tail(choose(beliefs, cells["flops"].to_numpy(float), limits))
+    costs = cells["flops"].to_numpy(float)
+    picks = _without_tail(choose(beliefs, costs, limits))
     return Design(
         goal=goal,
         sd_now=float(np.sqrt(beliefs.covariance[0, 0])),
+        sd_least=float(np.sqrt(least_variance(beliefs, costs, limits))),
         common=beliefs.common,
         table=_as_table(cells, picks, batch or max(len(picks), 1)),
     )
 
 
 def to_json(found: Design) -> str:
-    """The design as a JSON object: the forecast, its sd now and after, and the runs in order."""
+    """The design as a JSON object: the forecast, its sd now, after and at the least, the runs."""
     goal = found.goal
     content = {
         "quantity": goal.quantity,
@@ -73,6 +79,7 @@ def to_json(found: Design) -> str:
         "linearised": True,
         "sd_now": found.sd_now,
         "sd_after": found.sd_after,
+        "sd_least": found.sd_least,
         "sd_of_a_single_run": goal.scatter,
         "scatter_common_to_repeats": found.common,
         "runs": json.loads(found.table.to_json(orient="records", double_precision=15)),
