@@ -13,8 +13,8 @@ from isoflop.training.records import CurvePoint, RunRecord, write_records
 PASSES = 16
 
 
-def write_runs(folder: Path) -> Path:
-    """A sweep in which networks with more than 10 parameters a sample overfit."""
+def write_runs(folder: Path, most: float = 10.0) -> Path:
+    """A sweep in which networks with more than `most` parameters a sample overfit."""
     records, curves = [], []
     for params in (1e3, 3e3, 1e4, 3e4, 1e5, 3e5, 1e6):
         for unique in (1e3, 3e3, 1e4, 3e4):
@@ -31,7 +31,7 @@ def write_runs(folder: Path) -> Path:
                 )
             )
             loss = np.linspace(1.5, 1.0, PASSES)
-            if params > 10 * unique:
+            if params > most * unique:
                 loss[-1] = 1.2
             curves += [
                 CurvePoint(run_id=name, samples=unique * n, train_loss=1.6 - n / 20, loss=float(x))
@@ -65,6 +65,17 @@ def test_the_threshold_is_told_in_words_in_json_and_in_a_figure(tmp_path: Path) 
     assert size["low_95"] < 10 * told["unique_samples_of_N_thr"] < size["high_95"]
     assert {run["label"] for run in told["runs"]} == {"overfitting", "underfitting"}
     assert figure.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.slow
+def test_quiet_says_that_one_overfitting_run_tells_no_threshold(
+    tmp_path: Path,
+) -> None:
+    ended = isoflop("threshold", write_runs(tmp_path, most=500.0), "--quiet", "--strict")
+    assert (ended.returncode, ended.stdout) == (3, "")
+    (verdict,) = ended.stderr.splitlines()
+    assert verdict.startswith("Verdict: NOT to be trusted: ")
+    assert "only 1 run(s) overfitting, at least " in verdict
 
 
 def test_a_group_that_is_not_there_is_named_with_those_that_are(tmp_path: Path) -> None:
