@@ -173,7 +173,7 @@ def test_what_readme_says_of_the_designs_is_what_the_benchmark_wrote(
     names = {"isoflop": "ours"}
     ratios = ", ".join(
         f"{names.get(method, method)} {ratio:.2f}"
-        for method, ratio in found["crps"].sort_values().items()
+        for method, ratio in found["crps"].dropna().sort_values().items()
     )
     error, everything = found["error"], design.summary(scores).loc[("all", 1.0), "error"]
     said = f"CRPS of {targets} targets over that with all runs: {ratios}; "
@@ -184,6 +184,9 @@ def test_what_readme_says_of_the_designs_is_what_the_benchmark_wrote(
     kept = re.search(r"expected: (\S+) \((\S+) – (\S+), 68 %\)", design.kept_promises(scores))
     assert kept is not None
     assert f"found over promised deviation {kept[1]} ({kept[2]}–{kept[3]})" in page
+    bound = re.search(r"that is (\S+) \((\S+) – (\S+)\) of", design.out_of_reach(scores))
+    assert bound is not None
+    assert f"{bound[1]} ({bound[2]}–{bound[3]}) times the deviation with all runs" in page
 
 
 def test_what_readme_says_of_the_runs_is_in_the_records() -> None:

@@ -5,9 +5,9 @@ posterior in all of them; the law's own error and the scatter of runs are drawn 
 shared by all its plans, so that two plans of a group differ by what they do and not by luck.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any
 from zlib import crc32
 
@@ -29,9 +29,6 @@ SEARCHED_DRAWS = 400
 MANY = 100_000
 """Numbers in a call from which on XLA, five times as fast as NumPy, is worth a tenth of a second
 that it takes to compile for their shape."""
-OfLaw = Callable[[dict[str, Any], tuple[Any, Any, Any], bool, float], Any]
-"""What is computed of the law's parameters, of N, U and e, with or without overfitting, under a
-ceiling."""
 
 
 @dataclass(frozen=True)
@@ -168,39 +165,26 @@ def law_loss(draws: Draws, runs: Runs, *, every: int = 1) -> np.ndarray:
     Its error within the runs is left out: that is a property of the compute, which at a budget
     that also pays for jets would reward spending less of it.
     """
-    return _of_law(_loss, draws, runs, every)
-
-
-def law_excess(draws: Draws, runs: Runs, *, every: int = 1) -> np.ndarray:
-    """What the law's loss is a rising function of in each draw, u; shape (draws, points).
-
-    Each draw's loss is least where this is, and it is quicker.
-    """
-    return _of_law(_excess, draws, runs, every)
-
-
-def _of_law(function: OfLaw, draws: Draws, runs: Runs, every: int) -> np.ndarray:
-    """A function of each draw's law and of runs, in NumPy, or compiled where that pays."""
     columns = {name: value[::every] for name, value in draws.columns(*LAW_VARIABLES).items()}
     size = runs.params, runs.unique_samples, runs.epochs
     numbers = len(columns["alpha"]) * np.shape(runs.params)[-1]
-    chosen = _compiled(function) if numbers >= MANY else function
-    return np.asarray(chosen(columns, size, draws.final, draws.ceiling))
+    loss = _compiled_loss if numbers >= MANY else _loss
+    return np.asarray(loss(columns, *size, final=draws.final, ceiling=draws.ceiling))
 
 
-@cache
-def _compiled(function: OfLaw) -> OfLaw:
-    compiled: OfLaw = jax.jit(function, static_argnums=(2, 3))
-    return compiled
+def _loss(
+    columns: dict[str, Any], params: Any, unique: Any, epochs: Any, *, final: bool, ceiling: float
+) -> Any:
+    reducible = excess(columns, params, unique, epochs, final=final) ** columns["gamma"]
+    return laws.bounded(columns["loss_inf"] + reducible, ceiling)
 
 
-def _loss(columns: dict[str, Any], size: tuple[Any, Any, Any], final: bool, ceiling: float) -> Any:
-    excess = _excess(columns, size, final, ceiling) ** columns["gamma"]
-    return laws.bounded(columns["loss_inf"] + excess, ceiling)
+_compiled_loss = jax.jit(_loss, static_argnames=("final", "ceiling"))
 
 
-def _excess(columns: dict[str, Any], size: tuple[Any, Any, Any], final: bool, _: float) -> Any:
-    effective = laws.effective_samples(*size[1:], columns["omega"])
-    penalty = laws.overfitting(*size, log_P=columns["log_P"]) if final else 0.0
+def excess(columns: dict[str, Any], params: Any, unique: Any, epochs: Any, *, final: bool) -> Any:
+    """u of the law's parameters at N, U and e: what the loss is a rising function of."""
+    effective = laws.effective_samples(unique, epochs, columns["omega"])
+    penalty = laws.overfitting(params, unique, epochs, log_P=columns["log_P"]) if final else 0.0
     terms = {name: columns[name] for name in ("log_A", "log_B", "alpha", "beta")}
-    return laws.reducible_base(size[0], effective, **terms, penalty=penalty)
+    return laws.reducible_base(params, effective, **terms, penalty=penalty)

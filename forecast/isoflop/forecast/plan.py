@@ -6,8 +6,6 @@ medians of the cost model; then the loss of a new run, its worth, its cost and i
 with the whole posterior. Arrays are of shape (draws, points), a point a budget.
 """
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -15,25 +13,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from isoflop.forecast.cost import Parts
+from isoflop.forecast.hindsight import best_losses
 from isoflop.forecast.limits import bounds_met
-from isoflop.forecast.option import Option, law_excess, law_loss
+from isoflop.forecast.option import Option, law_loss
 from isoflop.forecast.outcomes import REJECTION
 from isoflop.forecast.predict import extrapolation_decades
 from isoflop.forecast.pricing import drawn_costs, parts_of, require_budgets
 from isoflop.forecast.ranges import Ranges, ranges_about
-from isoflop.forecast.spending import (
-    AXES,
-    Runs,
-    Score,
-    largest_log_params,
-    runs_at,
-    search,
-)
+from isoflop.forecast.spending import Runs, Score, largest_log_params, runs_at, search
 
-PRECISION = 0.1
-"""Of each draw's own best plan, in log N and log e: its loss is flat there."""
-CHUNK = 10
-"""Budgets at a time in the search of each draw, so that its arrays stay in the cache."""
 TOLERANCE = 0.001
 """Plans whose expected loss is within this share of the best are as good."""
 WITHIN = 0.5
@@ -77,7 +65,7 @@ class Plans:
     @cached_property
     def best_loss(self) -> np.ndarray:
         """Loss of the law [nat] at each draw's own best plan: what knowing the law would give."""
-        own = _best_loss(self.option, self.spent, self.at)
+        own = best_losses(self.option, self.spent, self.at)
         return np.asarray(np.minimum(self.law_loss, own))
 
     @cached_property
@@ -207,30 +195,3 @@ def _expected(option: Option, name: str) -> Score:
         return np.asarray(sign * counted.mean(axis=0))
 
     return expected
-
-
-def _best_loss(option: Option, money: np.ndarray, at: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-    """Loss of the law at each draw's own best plan, found from the plan for all of them."""
-    draws = option.draws
-
-    def own(params: np.ndarray, unique: np.ndarray, epochs: np.ndarray) -> np.ndarray:
-        return law_excess(draws, Runs(params, unique, epochs))
-
-    def best(first: int) -> np.ndarray:
-        part = slice(first, first + CHUNK)
-        shape = (len(draws.alpha), len(money[part]))
-        start = (np.broadcast_to(at[0][part], shape), np.broadcast_to(at[1][part], shape))
-        found = search(
-            own,
-            option.spending,
-            money[None, part],
-            start=start,
-            step=1.0,
-            precision=PRECISION,
-            ways=AXES,
-        )
-        return law_loss(draws, runs_at(option.spending, money[None, part], *found))
-
-    # NumPy lets go of the interpreter, so threads share the cores; the numbers do not depend on it.
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        return np.concatenate(list(pool.map(best, range(0, len(money), CHUNK))), axis=1)

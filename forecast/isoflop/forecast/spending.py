@@ -13,10 +13,13 @@ pattern search finds the one minimum, from the best point of a coarse grid.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+
+from isoflop.inference.laws import namespace
 
 MOST_PASSES = 1e4
 """Passes beyond which none is looked for: no gain ω known comes near."""
@@ -27,6 +30,10 @@ ALL = (*AXES, (-1, -1), (1, 1), (1, -1), (-1, 1))
 """Neighbours of a plan in log N and log e: along the axes, and with those across."""
 Score = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 """What is minimised, of N, U and e."""
+Values = Callable[[Sequence[Any], Sequence[Any]], Sequence[Any]]
+"""The same at several log N and v, in NumPy or in JAX."""
+State = tuple[Any, Any, Any, Any]
+"""Where a search is: log N, v, the value there, and the step in log N and log e."""
 
 
 @dataclass(frozen=True)
@@ -81,19 +88,18 @@ def largest_log_params(spending: Spending, budget: np.ndarray) -> np.ndarray:
     return np.asarray(np.log(np.maximum(top, 1.0)))
 
 
-def runs_at(
-    spending: Spending, budget: np.ndarray, log_params: np.ndarray, place: np.ndarray
-) -> Runs:
+def runs_at(spending: Spending, budget: Any, log_params: Any, place: Any) -> Runs:
     """The runs at log N and v that spend the budget as far as the caps allow."""
-    params = np.exp(log_params)
-    left = np.maximum(budget - spending.serving * params, 0.0)
-    fewest, most = (np.log(passes) for passes in _passes(spending, left, params))
-    epochs = np.exp(fewest + place * (most - fewest))
+    xp = namespace(log_params)
+    params = xp.exp(log_params)
+    left = xp.maximum(budget - spending.serving * params, 0.0)
+    fewest, most = (xp.log(passes) for passes in _passes(spending, left, params))
+    epochs = xp.exp(fewest + place * (most - fewest))
     seen = params * epochs
     unique = left / (spending.training * seen + spending.jet)
     if math.isfinite(spending.most_training):
-        unique = np.minimum(unique, spending.most_training / seen)
-    return Runs(params, np.clip(unique, 1.0, spending.most_jets), epochs)
+        unique = xp.minimum(unique, spending.most_training / seen)
+    return Runs(params, xp.clip(unique, 1.0, spending.most_jets), epochs)
 
 
 def search(
@@ -104,99 +110,89 @@ def search(
     start: tuple[np.ndarray, np.ndarray] | None = None,
     step: float = 0.5,
     precision: float = 0.01,
-    ways: tuple[tuple[int, int], ...] = ALL,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """log N and v of the best run of each budget, to `precision` in log N and log e.
+    """log N and v of the best run of each budget, (points,), to `precision` in log N and log e.
 
-    `budget` has shape (points,), or (1, points) where each draw has a search of its own: `score`
-    then returns (draws, points). It is asked of several runs of each budget at once, which stand
-    one after the other along the last axis. From `start` with steps of `step`, or from the best
-    point of the coarse grid with steps of its spacing. Neighbours on all sides are looked at, or
-    on some.
+    From `start` with steps of `step`, or from the best point of the coarse grid with steps of its
+    spacing. The score is asked of several runs of each budget at once.
     """
     top = largest_log_params(spending, budget)
 
-    def value(log_params: np.ndarray, place: np.ndarray) -> np.ndarray:
-        several = log_params.shape[-1] // budget.shape[-1]
-        runs = runs_at(spending, np.tile(budget, several), log_params, place)
-        return score(runs.params, runs.unique_samples, runs.epochs)
+    def values(log_params: Sequence[Any], place: Sequence[Any]) -> Sequence[Any]:
+        several = len(log_params)
+        many = np.concatenate(log_params), np.concatenate(place)
+        runs = runs_at(spending, np.tile(budget, several), *many)
+        return np.split(score(runs.params, runs.unique_samples, runs.epochs), several)
 
+    steps = np.full(top.shape, step)
     if start is None:
-        log_params, place = _coarse(value, top)
-        steps = np.broadcast_to(top / (COARSE[0] - 1), log_params.shape)
-    else:
-        log_params, place = start
-        steps = np.full(log_params.shape, step)
-    return _descend(value, log_params, place, steps, top, precision, ways)
+        start, steps = _coarse(values, top), top / (COARSE[0] - 1)
+    (least,) = values(start[:1], start[1:])
+    state = (*start, least, steps)
+    log_params, place, *_ = descend(
+        lambda at: best_neighbour(values, at, top, ALL), state, precision
+    )
+    return log_params, place
 
 
-def _passes(
-    spending: Spending, left: np.ndarray, params: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def descend(step: Callable[[State], State], state: State, precision: float) -> State:
+    """Where a pattern search by these steps ends: all of them shorter than the precision."""
+    rounds = math.ceil(math.log2(max(float(state[3].max()) / precision, 2.0)))
+    # Each halving may be preceded by moves; a start from a grid needs one or two a scale.
+    for _ in range(3 * rounds):
+        state = step(state)
+        if float(state[3].max()) < precision / 2.0:
+            break
+    return state
+
+
+def best_neighbour(
+    values: Values, state: State, top: Any, ways: Sequence[tuple[int, int]]
+) -> State:
+    """One step of a pattern search: to the best of the neighbours; half as long if none is better.
+
+    `top` is the largest log N.
+    """
+    log_params, place, least, step = state
+    xp, per_log = namespace(log_params), 1.0 / math.log(MOST_PASSES)
+    near_n = {n: xp.clip(log_params + n * step, 0.0, top) for n in (-1, 1)} | {0: log_params}
+    near_v = {v: xp.clip(place + v * step * per_log, 0.0, 1.0) for v in (-1, 1)} | {0: place}
+    around = [near_n[n] for n, _ in ways], [near_v[v] for _, v in ways]
+    best = least
+    for value, n, v in zip(values(*around), *around, strict=True):
+        better = value < best  # never so of what is no number
+        best = xp.where(better, value, best)
+        log_params, place = xp.where(better, n, log_params), xp.where(better, v, place)
+    return log_params, place, best, xp.where(best < least, step, step / 2.0)
+
+
+def _passes(spending: Spending, left: Any, params: Any) -> tuple[Any, Any]:
     """The fewest and the most passes that make sense at N, with `left` to spend on jets.
 
     Without a cap on jets or training, either is one number.
     """
     a, b, cap, most = spending.training, spending.jet, spending.most_jets, spending.most_training
-    fewest, limit = np.array(1.0), np.array(min(spending.most_passes, MOST_PASSES))
+    xp = namespace(left)
+    fewest, limit = xp.asarray(1.0), xp.asarray(min(spending.most_passes, MOST_PASSES))
     if math.isfinite(cap):
-        fewest = np.maximum((left / cap - b) / (a * params), fewest)
+        fewest = xp.maximum((left / cap - b) / (a * params), fewest)
     if math.isfinite(most):
         # Passes from which on the training allowed, and not the budget or the jets, sets U.
         with np.errstate(divide="ignore"):
-            paid = np.where(left > a * most, most * b / (params * (left - a * most)), np.inf)
-        limit = np.minimum(limit, np.maximum(np.maximum(paid, most / (params * cap)), 1.0))
-    return np.minimum(fewest, limit), limit
+            paid = xp.where(left > a * most, most * b / (params * (left - a * most)), np.inf)
+        limit = xp.minimum(limit, xp.maximum(xp.maximum(paid, most / (params * cap)), 1.0))
+    return xp.minimum(fewest, limit), limit
 
 
-def _coarse(
-    value: Callable[[np.ndarray, np.ndarray], np.ndarray], top: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def _coarse(values: Values, top: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """log N and v of the best point of the coarse grid."""
     shares, places = np.meshgrid(*(np.linspace(0.0, 1.0, n) for n in COARSE), indexing="ij")
     log_params = np.multiply.outer(shares.ravel(), top)
     passes = np.multiply.outer(places.ravel(), np.ones_like(top))
-    _, best_params, best_place = _best_of(value, log_params, passes)
-    return best_params, best_place
-
-
-def _best_of(
-    value: Callable[[np.ndarray, np.ndarray], np.ndarray], log_params: np.ndarray, place: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The least value over the first axis of log N and v, shape (several, ...), and where it is."""
-    found = value(np.concatenate([*log_params], axis=-1), np.concatenate([*place], axis=-1))
-    found = np.stack(np.split(found, len(log_params), axis=-1))
+    found = np.stack(values([*log_params], [*passes]))
     # What is no number is not the least, though argmin has it so.
     least = np.where(np.isnan(found), np.inf, found).argmin(axis=0)[None]
-    found, log_params, place = (
-        np.take_along_axis(of, least, axis=0)[0] for of in (found, log_params, place)
+    return (
+        np.take_along_axis(log_params, least, axis=0)[0],
+        np.take_along_axis(passes, least, axis=0)[0],
     )
-    return found, log_params, place
-
-
-def _descend(
-    value: Callable[[np.ndarray, np.ndarray], np.ndarray],
-    log_params: np.ndarray,
-    place: np.ndarray,
-    step: np.ndarray,
-    top: np.ndarray,
-    precision: float,
-    ways: tuple[tuple[int, int], ...],
-) -> tuple[np.ndarray, np.ndarray]:
-    """Pattern search: go to the best of the neighbours, halve the step where none is better."""
-    per_log = 1.0 / math.log(MOST_PASSES)
-    best = value(log_params, place)
-    rounds = math.ceil(math.log2(max(float(step.max()) / precision, 2.0)))
-    # Each halving may be preceded by moves; a start from a grid needs one or two a scale.
-    for _ in range(3 * rounds):
-        near_n = {n: np.clip(log_params + n * step, 0.0, top) for n in (-1, 1)} | {0: log_params}
-        near_v = {v: np.clip(place + v * step * per_log, 0.0, 1.0) for v in (-1, 1)} | {0: place}
-        around = np.stack([near_n[n] for n, _ in ways]), np.stack([near_v[v] for _, v in ways])
-        found, next_n, next_v = _best_of(value, *around)
-        moved = found < best
-        best = np.minimum(found, best)
-        log_params, place = np.where(moved, next_n, log_params), np.where(moved, next_v, place)
-        step = np.where(moved, step, step / 2.0)
-        if float(step.max()) < precision / 2.0:
-            break
-    return log_params, place

@@ -89,7 +89,7 @@ def law_named(name: str) -> Law:
     return LAWS[name]
 
 
-def _namespace(*values: ArrayLike) -> Any:
+def namespace(*values: ArrayLike) -> Any:
     """`jax.numpy` if a value is traced or lives on a JAX device, else `numpy`."""
     return jnp if any(isinstance(value, Array) for value in values) else np
 
@@ -105,7 +105,7 @@ def effective_samples(unique_samples: ArrayLike, epochs: ArrayLike, omega: Array
     >>> round(float(effective_samples(100.0, 1e9, 16.4)), 3)
     1640.0
     """
-    xp = _namespace(unique_samples, epochs, omega)
+    xp = namespace(unique_samples, epochs, omega)
     spare = xp.asarray(omega) - 1.0
     # SciPy's takes four tenths of the time of NumPy's.
     expm1 = special.expm1 if xp is np else jnp.expm1
@@ -126,7 +126,7 @@ def log_reducible(
     penalty: ArrayLike = 0.0,
 ) -> Array:
     """Logarithm of the reducible loss, γ log(A N^−α + B D_eff^−β + penalty), without overflow."""
-    xp = _namespace(params, effective, log_A, log_B, alpha, beta, gamma, penalty)
+    xp = namespace(params, effective, log_A, log_B, alpha, beta, gamma, penalty)
     log_u = log_sum(*_log_terms(params, effective, log_A, log_B, alpha, beta))
     if xp is np and not np.any(penalty):  # a third of the time saved
         unpenalised: Array = xp.asarray(gamma) * (log_u + np.zeros_like(penalty))
@@ -154,7 +154,7 @@ def reducible_base(
     >>> float(reducible_base(1.0, 1.0, log_A=0.0, log_B=0.0, alpha=0.5, beta=0.5))
     2.0
     """
-    xp = _namespace(params, effective, log_A, log_B, alpha, beta, penalty)
+    xp = namespace(params, effective, log_A, log_B, alpha, beta, penalty)
     log_n_term, log_d_term = _log_terms(params, effective, log_A, log_B, alpha, beta)
     value: Array = xp.exp(log_n_term) + xp.exp(log_d_term) + penalty
     return value
@@ -169,13 +169,13 @@ def _log_terms(
     beta: ArrayLike,
 ) -> tuple[Array, Array]:
     """Logarithms of A N^−α and of B D_eff^−β."""
-    xp = _namespace(params, effective, log_A, log_B, alpha, beta)
+    xp = namespace(params, effective, log_A, log_B, alpha, beta)
     return log_A - xp.asarray(alpha) * xp.log(params), log_B - xp.asarray(beta) * xp.log(effective)
 
 
 def log_sum(first: Array | np.ndarray, second: Array | np.ndarray) -> Array:
     """log(exp first + exp second) without overflow, one of them finite."""
-    xp = _namespace(first, second)
+    xp = namespace(first, second)
     top = xp.maximum(first, second)
     if xp is jnp:
         # Any number would do for it, so it needs no gradient; `logaddexp` computes one.
@@ -193,7 +193,7 @@ def overfitting(
     final: ArrayLike = 1.0,
 ) -> Array:
     """What overfitting adds to u, P (N/U)(e−1); nothing in the first pass or where `final` is 0."""
-    xp = _namespace(params, unique_samples, epochs, log_P, final)
+    xp = namespace(params, unique_samples, epochs, log_P, final)
     log_ratio = xp.log(params) - xp.log(unique_samples)
     # Bounded, so that it is nothing and not undefined where it does not count.
     each = xp.exp(xp.minimum(log_P + log_ratio, LARGE))
@@ -230,20 +230,20 @@ def loss(
     penalty = overfitting(params, unique_samples, epochs, log_P=log_P, final=final)
     terms = {"log_A": log_A, "log_B": log_B, "alpha": alpha, "beta": beta, "gamma": gamma}
     terms["penalty"] = penalty
-    xp = _namespace(params, effective, loss_inf, *terms.values())
+    xp = namespace(params, effective, loss_inf, *terms.values())
     value: Array = xp.asarray(loss_inf) + xp.exp(log_reducible(params, effective, **terms))
     return value
 
 
 def unbounded(loss: ArrayLike, ceiling: float) -> Array:
     """V = L/(1 − L/c) of a loss below its ceiling c; the loss itself for c = ∞."""
-    value: Array = _namespace(loss).asarray(loss)
+    value: Array = namespace(loss).asarray(loss)
     return value / (1.0 - value / ceiling)
 
 
 def bounded(value: ArrayLike, ceiling: float) -> Array:
     """The loss L = V/(1 + V/c), below its ceiling c; the inverse of `unbounded`."""
-    unbounded_value: Array = _namespace(value).asarray(value)
+    unbounded_value: Array = namespace(value).asarray(value)
     if ceiling == np.inf:
         return unbounded_value
     return unbounded_value / (1.0 + unbounded_value / ceiling)
@@ -269,7 +269,7 @@ def excess(
            [0.   , 0.   , 0.116],
            [0.   , 0.   , 0.   ]])
     """
-    xp = _namespace(params, unique_samples, epochs, final, *theta.values())
+    xp = namespace(params, unique_samples, epochs, final, *theta.values())
     log_A, log_B, alpha, beta = (theta[name] for name in ("log_A", "log_B", "alpha", "beta"))
     samples = xp.asarray(unique_samples) * epochs
     best = _log_optimal_params(xp.log(params * samples), log_A, log_B, alpha, beta)
@@ -296,7 +296,7 @@ def scatter(
     Seeds of a run on few samples differ more than seeds of a run on many, so the slope is mostly
     negative.
     """
-    xp = _namespace(samples, sigma, sigma_slope, reference)
+    xp = namespace(samples, sigma, sigma_slope, reference)
     # Half the time of a power, in NumPy as in XLA.
     scale: Array = xp.asarray(sigma) * xp.exp(sigma_slope * xp.log(xp.asarray(samples) / reference))
     return scale
@@ -321,7 +321,7 @@ def fall_per_decade(
     Overfitting is left out: N/U and e do not change on the way.
     """
     effective = effective_samples(unique_samples, epochs, omega)
-    xp = _namespace(params, effective, loss_inf, log_A, log_B, alpha, beta, gamma)
+    xp = namespace(params, effective, loss_inf, log_A, log_B, alpha, beta, gamma)
     log_n_term, log_d_term = _log_terms(params, effective, log_A, log_B, alpha, beta)
     log_u = log_sum(log_n_term, log_d_term)
     slope = alpha * xp.exp(log_n_term - log_u) + beta * xp.exp(log_d_term - log_u)
@@ -343,7 +343,7 @@ def drift(
     it grows as √decades, in units of the fall per decade at the edge of the runs, which is where N
     and U are √(10^decades) times smaller. It is 0 within the runs.
     """
-    xp = _namespace(decades, params, unique_samples, epochs, *theta.values())
+    xp = namespace(decades, params, unique_samples, epochs, *theta.values())
     back = 10.0 ** (-0.5 * xp.asarray(decades))
     edge = xp.asarray(params) * back, xp.asarray(unique_samples) * back
     scale: Array = xp.sqrt(decades) * fall_per_decade(*edge, epochs, **theta)
@@ -400,7 +400,7 @@ def compute_optimal(
     N* = (αA/βB)^{1/(α+β)} (C/c)^{β/(α+β)} and D* = C/(c N*), from dL/dN = 0 on the iso-FLOP line
     (arXiv:2203.15556, Eq. 4). γ does not enter: u^γ falls where u falls.
     """
-    xp = _namespace(flops, log_A, log_B, alpha, beta, flops_per_param_sample)
+    xp = namespace(flops, log_A, log_B, alpha, beta, flops_per_param_sample)
     product = xp.log(flops) - xp.log(flops_per_param_sample)
     log_params = _log_optimal_params(product, log_A, log_B, alpha, beta)
     return xp.exp(log_params), xp.exp(product - log_params)
@@ -414,7 +414,7 @@ def _log_optimal_params(
     beta: ArrayLike,
 ) -> Array:
     """Logarithm of N* where log(N·D) is given."""
-    xp = _namespace(log_product, log_A, log_B, alpha, beta)
+    xp = namespace(log_product, log_A, log_B, alpha, beta)
     balance = xp.log(alpha) - xp.log(beta) + log_A - log_B
     log_params: Array = (balance + beta * xp.asarray(log_product)) / (xp.asarray(alpha) + beta)
     return log_params
