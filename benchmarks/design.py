@@ -14,7 +14,9 @@ target is forecast by one quick fit for all methods, the normal approximation at
 * `D-optimal`: most information on the law's parameters; `V-optimal`: least variance of the losses
   of all runs for sale. Both take the law at its word, as textbooks do, and search as ours does.
 
-`none` has bought nothing, `all` everything that is for sale. Writes `design.json`.
+`none` has bought nothing, `all` everything that is for sale. `least` is what no choice by what is
+believed at the start could be expected to do better, and with everything bought. Writes
+`design.json`.
 """
 
 import argparse
@@ -33,6 +35,7 @@ from scipy import stats
 
 from isoflop.files import writing
 from isoflop.forecast.beliefs import Beliefs, believe, log_losses
+from isoflop.forecast.bound import least_variance
 from isoflop.forecast.goals import Goal
 from isoflop.forecast.predict import group_draws
 from isoflop.forecast.selection import Limits, choose
@@ -53,6 +56,8 @@ SHARES = (0.01, 0.05, 0.10)
 TARGET, KNOWN, DROPPED = 0.1, 12, 0.25
 LEVELS, LEAST = (1.0, 0.7), 28
 DRAWS, RANDOM_DRAWS = 1000, 3
+PLACE = ["file", "group", "level"]
+"""A target: what is averaged over its replicas first."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,8 @@ class Score:
     sd: float
     """What the forecast's standard deviation was, in per cent."""
     expected: float
-    """What it was expected to be before buying, in per cent; NaN for the other methods."""
+    """What it was expected to be before buying, in per cent; of `least` what our choice at the
+    start was expected to leave; NaN for the other methods."""
 
 
 def quick_posterior(records: pd.DataFrame, seed: int) -> xr.DataTree:
@@ -261,6 +267,7 @@ def trial(ordered: pd.DataFrame, **labels: Any) -> list[Score]:
 
     score("all", 1.0, sale, 0)
     start = score("none", 0.0, sale.iloc[:0], 0)
+    rows += [Score(**labels, **row) for row in bounds(start, sale, hidden)]
     for method, chooser in METHODS.items():
         for seed in range(RANDOM_DRAWS if method == "random" else 1):
             posterior, left, bought = start, sale, sale.iloc[:0]
@@ -273,17 +280,41 @@ def trial(ordered: pd.DataFrame, **labels: Any) -> list[Score]:
     return rows
 
 
+def bounds(start: xr.DataTree, sale: pd.DataFrame, hidden: pd.DataFrame) -> list[dict[str, Any]]:
+    """Fields of `Score` of what no choice at the start could be expected to do better."""
+    beliefs, costs = _beliefs(start, sale, hidden), sale["flops"].to_numpy(float)
+    found = []
+    for share in (*SHARES, 1.0):
+        limits = Limits(share * costs.sum() * (1.0 + 1e-9), len(sale), 1, 0)
+        picks = choose(beliefs, costs, limits)
+        left = picks[-1].variance if picks else beliefs.covariance[0, 0]
+        least = least_variance(beliefs, costs, limits)
+        found.append(
+            {
+                "method": "least",
+                "share": share,
+                "runs": len(picks),
+                "spent": float(costs[[pick.cell for pick in picks]].sum() / costs.sum()),
+                "mae": np.nan,
+                "bias": np.nan,
+                "sd": 100.0 * float(np.sqrt(least)),
+                "expected": 100.0 * float(np.sqrt(left)),
+            }
+        )
+    return found
+
+
 def summary(scores: pd.DataFrame) -> pd.DataFrame:
     """A row a method and share; each group and level counts once.
 
     `error`: mean |error| of the target's mean log loss [%]; `mae`: of its runs one by one [%]; `sd`
     [%] and `crps` of the forecast of the mean, the last as a geometric mean over that of `all`.
     """
-    place, kind = ["file", "group", "level"], ["method", "share"]
+    kind = ["method", "share"]
     scores = scores.assign(
         error=scores["bias"].abs(), crps=_normal_crps(scores["bias"], scores["sd"])
     )
-    each = scores.groupby([*kind, *place])[["error", "mae", "sd", "crps", "runs"]].mean()
+    each = scores.groupby([*kind, *PLACE])[["error", "mae", "sd", "crps", "runs"]].mean()
     ratio = np.log(each["crps"]) - np.log(each["crps"].loc["all", 1.0])
     found = each.groupby(kind).mean()
     return found.assign(crps=np.exp(ratio.groupby(kind).mean()))
@@ -308,6 +339,30 @@ def kept_promises(scores: pd.DataFrame) -> str:
         f"sd after buying over the sd expected: {middle:.2f} ({low:.2f} – {high:.2f}, 68 %); "
         f"{inside:.0%} of the errors within 1.96 sd"
     )
+
+
+def out_of_reach(scores: pd.DataFrame) -> str:
+    """How near the choice at the start came to the least, and how far that is from all runs."""
+    least = scores[scores["method"] == "least"]
+    bought = least[least["share"] == SHARES[-1]].set_index([*PLACE, "replica"])
+    everything = least[least["share"] == 1.0].set_index([*PLACE, "replica"])
+    near = _by_target(bought["expected"] / bought["sd"])
+    far = _by_target(bought["sd"] / everything["sd"])
+    return (
+        f"a tenth bought: the choice expects {_mean(near):.2f} (at most {near.max():.2f}) of the "
+        f"least sd that any could, and that is {_mean(far):.2f} ({far.min():.2f} – "
+        f"{far.max():.2f}) of the sd with everything bought"
+    )
+
+
+def _by_target(ratios: "pd.Series[float]") -> "pd.Series[float]":
+    """Geometric mean over the replicas of each target."""
+    return ratios.groupby(PLACE).agg(_mean)
+
+
+def _mean(ratios: "pd.Series[float]") -> float:
+    """Geometric mean."""
+    return float(np.exp(np.log(ratios).mean()))
 
 
 def main() -> None:
@@ -339,6 +394,7 @@ def main() -> None:
     print(f"\nAll {scores.groupby(['file', 'group', 'level']).ngroups} targets")
     print(summary(scores).to_string(float_format="%.2f"))
     print(kept_promises(scores))
+    print(out_of_reach(scores))
     print(f"{time.process_time() - start:.0f} s of CPU")
     with writing(options.out / "design.json") as temporary:
         lines = ",\n".join(json.dumps(rounded(row)) for row in rows)
