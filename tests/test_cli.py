@@ -60,7 +60,10 @@ def test_forecast_writes_table_and_figure(
     assert "full-40 at C = 1.00e15 FLOP" in out
     assert re.search(r"loss \[nat\] +[\d.]+ +[\d.]+ – [\d.]+", out)
     assert "The prior alone decides" not in out
-    assert run("forecast", str(posterior_nc), "--budget", "1e12", "--unique-cap", "1e4") == 0
+    capped = tmp_path / "capped.png"
+    few = ("--budget", "1e12", "--budget", "1 PFLOP", "--unique-cap", "1e4")
+    assert run("forecast", str(posterior_nc), *few, "--figure", str(capped)) == 0
+    assert capped.read_bytes() != figure.read_bytes()
     out = capsys.readouterr().out
     assert "The prior alone decides ω of full-40, P of full-40: no run informs it." in out
     assert csv.read_text().startswith("group,budget_flops,params")

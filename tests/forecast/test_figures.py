@@ -18,7 +18,7 @@ from isoflop.forecast.check_figures import (
     held_out_figure,
     residual_axes,
 )
-from isoflop.forecast.fans import ForecastCurves, best_group, forecast_curves
+from isoflop.forecast.fans import ForecastCurves, OwnRun, best_group, forecast_curves
 from isoflop.forecast.figures import ERROR_LABEL, save_figure
 from isoflop.forecast.forecast_figures import forecast_axes, forecast_figure, isoflop_axes
 from isoflop.forecast.predict import group_draws, predictive_draws, quantiles
@@ -74,6 +74,20 @@ def test_forecast_axes_show_runs_fans_budget_and_extrapolation(curves: ForecastC
     assert ax.get_xlabel() == "training compute $C$ [FLOP]"
     assert ax.get_ylabel() == "validation loss $L$ [nat]"
     assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
+
+
+def test_a_run_off_the_fan_is_marked_in_both_panels_with_its_interval(
+    curves: ForecastCurves,
+) -> None:
+    loss = np.array([0.7, 0.8, 0.9, 1.0, 1.2])
+    own = replace(curves, own=(OwnRun(curves.iso_group, 1e18, 3e9, loss),))
+    for ax, x in ((forecast_axes(own), 1e18), (isoflop_axes(own), 3e9)):
+        (square,) = [line for line in ax.lines if line.get_marker() == "s"]
+        assert np.asarray(square.get_xydata()).tolist() == [[x, 0.9]]
+        drawn = [np.asarray(line.get_xydata()).tolist() for line in ax.lines]
+        assert [[x, 0.7], [x, 1.2]] in drawn and [[x, 0.8], [x, 1.0]] in drawn
+        legend = ax.get_legend()
+        assert legend is not None and legend.get_texts()[-1].get_text() == "the run asked for"
 
 
 def test_budget_within_the_data_marks_no_extrapolation(posterior: xr.DataTree) -> None:

@@ -427,6 +427,20 @@ def test_a_posterior_without_fixed_rejections_still_forecasts_the_rest(
     assert "Without significance: the posterior has no link from the loss to the eff" in shown.err
 
 
+@pytest.mark.parametrize("command", ["forecast", "plan"])
+def test_a_scenario_of_a_signal_that_was_not_counted_is_refused(
+    command: str, posterior: xr.DataTree, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, scenario = tmp_path / "posterior.nc", tmp_path / "hxx.toml"
+    save(_linked(posterior), path)
+    text = (SCENARIOS / "hh4b.toml").read_text(encoding="utf-8")
+    scenario.write_text(text.replace('signal = "Hbb"', 'signal = "Hxx"'), encoding="utf-8")
+    assert run(command, str(path), "--budget", "1e15", "--scenario", str(scenario)) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "the scenario cannot be used: signal 'Hxx' has no working points" in shown.err
+
+
 @pytest.mark.parametrize(
     ("words", "fault"),
     [

@@ -1,6 +1,7 @@
 """`isoflop forecast`: what a budget that nobody has spent would buy."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,6 +25,7 @@ from isoflop.terminal import note
 if TYPE_CHECKING:
     import xarray as xr
 
+    from isoflop.forecast.fans import OwnRun
     from isoflop.forecast.table import ForecastRow
 
 
@@ -78,12 +80,14 @@ def forecast(
     if signal and not rejection_figure:
         raise ValueError("--signal chooses what --rejection-figure draws; give that too")
     from isoflop.forecast import table
-    from isoflop.forecast.outcomes import missing_link
+    from isoflop.forecast.outcomes import missing_link, require_signal
     from isoflop.forecast.significance import read_scenario
     from isoflop.inference.posterior import load
 
     analysis = read_scenario(scenario) if scenario else None
     posterior = load(path)
+    if analysis:
+        require_signal(posterior, analysis)
     if params is not None and unique is not None:
         rows = table.forecast_point(
             posterior,
@@ -111,7 +115,8 @@ def forecast(
     if not quiet and json_out != "-":
         print_forecast(posterior, table.to_intervals(rows), analysis)
     if figure:
-        _draw_forecast(posterior, [row.budget_flops for row in rows], group, figure)
+        own = rows if params is not None or unique_cap is not None else []
+        _draw_forecast(posterior, [row.budget_flops for row in rows], group, own, figure)
     if rejection_figure:
         reach = sorted({row.budget_flops for row in rows})
         _draw_rejection(posterior, reach, group, signal, rejection_figure)
@@ -133,15 +138,32 @@ def _below(posterior: "xr.DataTree", rows: "list[ForecastRow]") -> float:
 
 
 def _draw_forecast(
-    posterior: "xr.DataTree", budgets: list[float], groups: list[str] | None, out: str
+    posterior: "xr.DataTree",
+    budgets: list[float],
+    groups: list[str] | None,
+    own: "list[ForecastRow]",
+    out: str,
 ) -> None:
+    """Draw the best plans in one pass and, from their rows, the runs that were asked for."""
     from isoflop.forecast.fans import forecast_curves
     from isoflop.forecast.figures import save_figure
     from isoflop.forecast.forecast_figures import forecast_figure
 
     curves = forecast_curves(posterior, sorted(set(budgets)), groups=groups)
-    save_figure(forecast_figure(curves), out)
+    save_figure(forecast_figure(replace(curves, own=_own_runs(own))), out)
     note(f"figure in {out}")
+
+
+def _own_runs(rows: "list[ForecastRow]") -> "tuple[OwnRun, ...]":
+    import numpy as np
+
+    from isoflop.forecast.fans import OwnRun
+
+    losses: dict[tuple[str, float, float], list[float]] = {}
+    for row in rows:
+        if row.quantity == "loss":
+            losses.setdefault((row.group, row.budget_flops, row.params), []).append(row.value)
+    return tuple(OwnRun(*run, np.array(values)) for run, values in losses.items())
 
 
 def _draw_rejection(

@@ -86,7 +86,7 @@ def plan(
     """
     from isoflop.forecast.advice import advise
     from isoflop.forecast.advice_json import to_json
-    from isoflop.forecast.outcomes import missing_link
+    from isoflop.forecast.outcomes import missing_link, require_signal
     from isoflop.forecast.target import parse_target
 
     if not (budget or target):
@@ -100,6 +100,8 @@ def plan(
 
     posterior = load(path)
     analysis = read_scenario(scenario) if scenario else None
+    if analysis:
+        require_signal(posterior, analysis)
     bare = bool(costs) and budget.strip()[-1:].isdigit()
     options = _options(posterior, models, group, limits, analysis, seed=seed, far=far)
     advice = advise(

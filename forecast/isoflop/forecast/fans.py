@@ -74,6 +74,20 @@ class IsoFlop:
 
 
 @dataclass(frozen=True)
+class OwnRun:
+    """A run that is forecast and need not be the best of its compute in one pass, one group."""
+
+    group: str
+    """Name of the group."""
+    flops: float
+    """C, in FLOP."""
+    params: float
+    """N."""
+    loss: np.ndarray
+    """Quantiles of its loss [nat], shape (5,)."""
+
+
+@dataclass(frozen=True)
 class ForecastCurves:
     """Everything that the forecast figure draws."""
 
@@ -87,6 +101,8 @@ class ForecastCurves:
     """Group whose iso-FLOP curves are shown."""
     isoflops: tuple[IsoFlop, ...]
     """Iso-FLOP curves of that group, cheapest first."""
+    own: tuple[OwnRun, ...] = ()
+    """Runs of other shapes or of more passes than the fans have, marked in both panels."""
 
 
 def forecast_curves(

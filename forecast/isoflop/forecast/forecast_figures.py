@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FormatStrFormatter, MaxNLocator, NullLocator
 
-from isoflop.forecast.fans import Fan, ForecastCurves, IsoFlop, RunPoints
+from isoflop.forecast.fans import Fan, ForecastCurves, IsoFlop, OwnRun, RunPoints
 from isoflop.forecast.figures import (
     GROUPS_IN_AXES_LEGEND,
     draw_legend,
@@ -50,6 +50,8 @@ def forecast_axes(curves: ForecastCurves, ax: Axes | None = None) -> Axes:
     for fan in curves.fans:
         bands = few or fan.group == curves.iso_group
         _draw_fan(ax, fan, styles[fan.group][0], bands=bands)
+    for run in curves.own:
+        _draw_own(ax, run, run.flops, styles[run.group][0])
     ax.set_xscale("log")
     _plain_log_scale(ax)
     ax.set_xlabel("training compute $C$ [FLOP]")
@@ -74,6 +76,9 @@ def isoflop_axes(curves: ForecastCurves, ax: Axes | None = None) -> Axes:
     colours = ListedColormap(colormaps["viridis"](np.linspace(0.0, 0.55, 256)))
     for line in curves.isoflops:
         _draw_isoflop(ax, line, colours(norm(line.flops)))
+    for run in curves.own:
+        if run.group == curves.iso_group:
+            _draw_own(ax, run, run.params, colours(norm(run.flops)))
     for points in runs:
         face = "none" if points.held_out else colours(norm(points.flops))
         ax.scatter(
@@ -89,13 +94,15 @@ def isoflop_axes(curves: ForecastCurves, ax: Axes | None = None) -> Axes:
     _plain_log_scale(ax)
     ax.margins(x=0.04, y=0.06)
     losses = np.concatenate([points.loss for points in runs] or [np.zeros(0)])
+    losses = np.append(losses, [run.loss[4] for run in curves.own if run.group == curves.iso_group])
     if np.isfinite(losses).any():  # the law at sizes that no run has would squeeze them
         ax.set_ylim(top=ROOM_ABOVE * np.nanmax(losses))
     ax.set_xlabel("parameters $N$")
     ax.set_ylabel("validation loss $L$ [nat]")
     ax.set_title(f"iso-FLOP curves of {curves.iso_group}, one epoch", fontsize=10)
     lines = [_isoflop_handle(line, colours(norm(line.flops))) for line in curves.isoflops]
-    draw_legend(ax, [*lines, *_run_handles(runs)], outside=True)
+    own = [_own_handle()] if any(run.group == curves.iso_group for run in curves.own) else []
+    draw_legend(ax, [*lines, *_run_handles(runs), *own], outside=True)
     return ax
 
 
@@ -122,6 +129,17 @@ def _draw_fan(ax: Axes, fan: Fan, colour: str, *, bands: bool) -> None:
     beyond = np.append(~within[1:], True)
     ax.plot(fan.flops[within], fan.loss[2, within], color=colour, linewidth=1.4, zorder=4)
     ax.plot(fan.flops[beyond], fan.loss[2, beyond], color=colour, lw=1.4, ls="--", zorder=4)
+
+
+def _draw_own(ax: Axes, run: OwnRun, x: float, colour: Colour | str) -> None:
+    """A square at the median with bars of 68 and 95 %."""
+    ax.plot([x, x], run.loss[[0, 4]], color="black", lw=1.0, zorder=6)
+    ax.plot([x, x], run.loss[[1, 3]], color="black", lw=2.6, zorder=6)
+    ax.plot(x, run.loss[2], "s", color=colour, mec="black", ms=6, zorder=7)
+
+
+def _own_handle() -> Line2D:
+    return Line2D([], [], color="black", marker="s", mfc="0.6", ms=6, label="the run asked for")
 
 
 def _mark_extrapolation(ax: Axes, curves: ForecastCurves) -> None:
@@ -204,6 +222,7 @@ def _group_legend(
     colour = styles[curves.iso_group][0] if of else "0.3"
     handles.append(Patch(color=colour, alpha=0.4, linewidth=0, label=f"68 %{of}"))
     handles.append(Patch(color=colour, alpha=0.15, linewidth=0, label=f"95 %{of}"))
+    handles += [_own_handle()] if curves.own else []
     draw_legend(ax, handles, outside=len(styles) > GROUPS_IN_AXES_LEGEND)
 
 

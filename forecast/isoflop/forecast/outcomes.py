@@ -103,6 +103,12 @@ def missing_link(posterior: xr.DataTree, scenario: Scenario) -> str:
     return ""
 
 
+def require_signal(posterior: xr.DataTree, scenario: Scenario) -> None:
+    """Raise `ValueError` if efficiencies of signals were counted, but not the scenario's."""
+    if fixed_values(posterior, "efficiency") and (reason := missing_link(posterior, scenario)):
+        raise ValueError(f"the scenario cannot be used: {reason}")
+
+
 def scenario_point(posterior: xr.DataTree, scenario: Scenario) -> str:
     """Name of the working point that a scenario means, such as `Hbb`, or `Hbb@100` of several.
 
