@@ -171,6 +171,20 @@ def test_the_design_lists_what_it_spends_and_expects(posterior: xr.DataTree) -> 
     assert content["runs"][0]["params"] == table["params"][0]
 
 
+def test_the_runs_that_are_left_out_take_less_than_a_hundredth_together(
+    posterior: xr.DataTree,
+) -> None:
+    erring = _with_error(posterior)
+    goal, grid = make_goal(erring, BUDGET, group="all"), default_grid(erring)
+    limits = Limits(1e15, runs=40)
+    beliefs, costs = believe(erring, grid, goal), grid["flops"].to_numpy(float)
+    everything = choose(beliefs, costs, limits)
+    found = design(erring, grid, goal, limits)
+    assert len(found.table) < len(everything)
+    assert everything[-1].variance >= 0.99 * found.sd_after**2
+    assert found.sd_least <= np.sqrt(everything[-1].variance)
+
+
 def test_columns_of_the_user_are_kept(posterior: xr.DataTree) -> None:
     cells = _cells(posterior, [1e6], [4e7]).assign(width=64)
     goal = make_goal(posterior, BUDGET, group="all")

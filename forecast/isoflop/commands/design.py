@@ -97,7 +97,7 @@ def design(
 
         write_text(to_toml(candidates, found.table), grid_out)
     if not quiet and json_out != "-":
-        print_design(found, flops, own)
+        print_design(found, flops, own, table, limits)
     if figure:
         _draw(posterior, found, figure)
     note_verdict(posterior, goal.decades, only_bad=quiet)

@@ -18,7 +18,7 @@ from isoflop.forecast.goals import Goal
 from isoflop.forecast.selection import CHECK, RATE_FACTOR, Limits, Pick, choose
 
 WORTH_NAMING = 0.01
-"""Share of the variance that the last run of a design must take away."""
+"""Share of the variance that the runs left out of a design could take away together."""
 
 
 @dataclass(frozen=True)
@@ -102,10 +102,11 @@ def require_affordable(candidates: pd.DataFrame, spend: float) -> None:
 
 
 def _without_tail(picks: list[Pick]) -> list[Pick]:
-    """The runs up to the last one that takes `WORTH_NAMING` of the variance that it found."""
-    kept = len(picks)
-    while kept > 1 and picks[kept - 1].variance > (1 - WORTH_NAMING) * picks[kept - 2].variance:
-        kept -= 1
+    """The runs up to one after which all others together take less than `WORTH_NAMING` away."""
+    if not picks:
+        return picks
+    enough = picks[-1].variance / (1.0 - WORTH_NAMING)
+    kept = next(n for n, pick in enumerate(picks, start=1) if pick.variance <= enough)
     return picks[:kept]
 
 
