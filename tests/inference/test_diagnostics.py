@@ -85,7 +85,11 @@ def test_what_the_prior_decides_is_said_in_symbols_by_group(
     driven = ("omega[a[1]]", "log_P[b]", "alpha[b]", "beta[c]")
     monkeypatch.setattr(diagnostics, "prior_driven", lambda posterior: driven)
     notice = diagnostics.prior_notice(xr.DataTree(), {"a[1]", "b"})
-    assert notice == "The prior alone decides ω of a[1], P of b, α of b: no run informs it."
+    assert notice == (
+        "The prior alone decides ω of a[1], P of b, α of b: no run informs it. A plan that repeats "
+        "samples, or avoids it, hangs on that: train some runs over repeated samples, and give "
+        "loss_kind best where a run keeps its best loss."
+    )
     once = diagnostics.prior_notice(xr.DataTree(), {"a[1]", "b"}, repeats=False)
     assert once == "The prior alone decides α of b: no run informs it."
     assert diagnostics.prior_notice(xr.DataTree(), {"d"}) == ""

@@ -98,6 +98,12 @@ def prior_driven(posterior: xr.DataTree) -> tuple[str, ...]:
     return tuple(map(str, ratio.index[ratio > PRIOR_DRIVEN]))
 
 
+REPEAT_SOME = (
+    "A plan that repeats samples, or avoids it, hangs on that: train some runs over repeated "
+    "samples, and give loss_kind best where a run keeps its best loss."
+)
+
+
 def prior_notice(posterior: xr.DataTree, groups: Collection[str], *, repeats: bool = True) -> str:
     """What of the law of `groups` the prior alone decides, in a sentence; empty if nothing.
 
@@ -110,7 +116,11 @@ def prior_notice(posterior: xr.DataTree, groups: Collection[str], *, repeats: bo
         for name, _, group in parts
         if group in groups and name not in spared
     ]
-    return f"The prior alone decides {', '.join(shown)}: no run informs it." if shown else ""
+    if not shown:
+        return ""
+    notice = f"The prior alone decides {', '.join(shown)}: no run informs it."
+    repetition = any(name in ("omega", "log_P") and group in groups for name, _, group in parts)
+    return f"{notice} {REPEAT_SOME}" if repeats and repetition else notice
 
 
 def chain_verdict(table: pd.DataFrame, divergent: int, draws: int) -> Verdict:
