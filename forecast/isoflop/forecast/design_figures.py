@@ -93,20 +93,27 @@ def _draw_curve(ax: Axes, found: Design) -> None:
     for kind, mark in MARKS.items():
         own = found.table[found.table["kind"] == kind]
         ax.plot(own["spend"], own["expected_sd"], mark, color="0.3", mfc="white", ms=6)
+    _draw_level(ax, found.sd_least, ":", "no choice within the limits leaves less", above=False)
     if found.goal.scatter:
-        ax.axhline(found.goal.scatter, color="black", lw=0.8, ls="--")
-        ax.annotate(
-            "scatter of a single run",
-            (1.0, found.goal.scatter),
-            xycoords=("axes fraction", "data"),
-            xytext=(-3, 3),
-            textcoords="offset points",
-            ha="right",
-            fontsize=8,
-        )
+        _draw_level(ax, found.goal.scatter, "--", "scatter of a single run", above=True)
     ax.set_ylim(0.0, 1.12 * max(found.sd_now, found.goal.scatter))
     ax.set_xlim(left=0.0)
     ax.margins(x=0.08)
     ax.set_xlabel("spend [FLOP]")
     ax.set_ylabel(f"expected sd of {found.goal.quantity} [{found.goal.unit}]")
     ax.set_title(f"{found.goal.quantity}: expected error, linearised", fontsize=10)
+
+
+def _draw_level(ax: Axes, level: float, style: str, words: str, *, above: bool) -> None:
+    """A line across the panel with its meaning at the right, above or below it."""
+    ax.axhline(level, color="black", lw=0.8, ls=style)
+    ax.annotate(
+        words,
+        (1.0, level),
+        xycoords=("axes fraction", "data"),
+        xytext=(-3, 3 if above else -3),
+        textcoords="offset points",
+        ha="right",
+        va="bottom" if above else "top",
+        fontsize=8,
+    )
