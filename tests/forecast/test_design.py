@@ -10,6 +10,7 @@ import xarray as xr
 from isoflop.forecast.beliefs import believe, common_share
 from isoflop.forecast.candidates import complete_candidates, default_grid, fitted_cells
 from isoflop.forecast.design import design, to_json
+from isoflop.forecast.design_figures import design_figure
 from isoflop.forecast.goals import make_goal
 from isoflop.forecast.predict import group_draws
 from isoflop.forecast.selection import Limits, choose
@@ -183,6 +184,16 @@ def test_the_runs_that_are_left_out_take_less_than_a_hundredth_together(
     assert len(found.table) < len(everything)
     assert everything[-1].variance >= 0.99 * found.sd_after**2
     assert found.sd_least <= np.sqrt(everything[-1].variance)
+
+
+def test_the_figure_falls_from_now_to_the_bound(posterior: xr.DataTree) -> None:
+    goal = make_goal(posterior, BUDGET, group="all")
+    found = design(posterior, default_grid(posterior), goal, Limits(1e15))
+    _, right = design_figure(found, fitted_cells(posterior)).axes[:2]
+    curve = np.asarray(right.lines[0].get_ydata())
+    levels = [np.asarray(line.get_ydata()).tolist() for line in right.lines]
+    assert [found.sd_least] * 2 in levels and found.sd_least <= curve[-1] < curve[0]
+    assert "no choice within the limits leaves less" in [text.get_text() for text in right.texts]
 
 
 def test_columns_of_the_user_are_kept(posterior: xr.DataTree) -> None:
