@@ -40,7 +40,10 @@ def design(
     ] = None,
     candidates: Annotated[
         Path | None,
-        typer.Option(help="Runs to choose from: CSV (params, unique_samples, …) or training grid."),
+        typer.Option(
+            help="Runs to choose from: CSV (params, unique_samples, …) or training grid; by "
+            "default a grid up to four times beyond the fitted ones."
+        ),
     ] = None,
     train_group: Annotated[
         list[str] | None, typer.Option(help="Train in this group; default that of the forecast.")
