@@ -130,7 +130,11 @@ def test_a_question_out_of_reach_is_refused_in_one_line(
     [
         ((), "give --budget, --target, or both"),
         (("--budget", "much"), "budget 'much': no number in front; write it like 2000 USD"),
-        (("--budget", "5 USD"), "budget '5 USD': only training FLOP are counted without a cost"),
+        (
+            ("--budget", "5 days on 8 GPUs"),
+            "budget '5 days on 8 GPUs': only training FLOP are counted without a cost file; give "
+            "--costs costs/training.toml for samples that exist already, costs/delphes.toml for",
+        ),
         (("--budget", "0"), "budget '0' must be positive and finite, as '2000 USD'"),
         (("--budget", "-5"), "budget '-5' must be positive and finite"),
         (

@@ -68,9 +68,20 @@ def plain(tmp_path: Path) -> Costs:
 def test_every_committed_cost_file_is_read(path: Path) -> None:
     costs = read_costs(path)
     assert prices(costs).flop > 0.0
+    if path.stem == "training":
+        return
     draws = price_draws(costs, 4000, seed=1)
     low, high = np.quantile(draws.core_seconds, [0.025, 0.975])
     assert high / low > 1e3, "k is uncertain over three decades"
+
+
+def test_the_file_of_training_alone_prices_nothing_else() -> None:
+    costs = read_costs(COSTS / "training.toml")
+    at = prices(costs)
+    assert at.made == at.kept == at.served_flop == at.core_seconds == 0.0
+    # An H100 at 42 % of 989 TFLOP/s and 2.8 USD an hour.
+    assert at.flop == pytest.approx(2.8 / 3600.0 / (0.42 * 989e12))
+    assert units_of(costs) == ("USD", "GPU-h", "FLOP", "kWh", "CHF", "EUR")
 
 
 def test_prices_are_what_arithmetic_says(plain: Costs) -> None:
@@ -238,7 +249,12 @@ def test_training_alone_costs_its_flop_and_nothing_else() -> None:
         prices(training_alone()), 1e6, unique_samples=1e6, epochs=2.0, flops_per_param_sample=60.0
     )
     assert parts.training == parts.total == pytest.approx(1.2e14)
-    with pytest.raises(ValueError, match=r"only training FLOP are counted without a cost file"):
+    message = (
+        "budget '5 USD': only training FLOP are counted without a cost file; give --costs "
+        "costs/training.toml for samples that exist already, costs/delphes.toml for jets to "
+        "simulate, or a budget in FLOP"
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         worth(training_alone(), parse_amount("5 USD"), text="5 USD")
 
 

@@ -72,8 +72,9 @@ def _price_of(costs: Costs, measures: Measures, text: str) -> float:
         return float(prices(costs).flop)
     if costs.training_alone:
         raise ValueError(
-            f"budget {text!r}: only training FLOP are counted without a cost file; give --costs, "
-            "for example costs/delphes.toml, or a budget in FLOP"
+            f"budget {text!r}: only training FLOP are counted without a cost file; give --costs "
+            "costs/training.toml for samples that exist already, costs/delphes.toml for jets to "
+            "simulate, or a budget in FLOP"
         )
     known = _known_prices(costs)
     currency = currency_of(measures)
