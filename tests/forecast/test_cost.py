@@ -315,6 +315,63 @@ def test_all_faults_stand_in_one_message(tmp_path: Path) -> None:
         read_costs(path)
 
 
+MINE = """
+currency = "USD"
+[device]
+name = "A100"
+peak = "312 TFLOP/s"
+utilization = "40 %"
+serving = "40 %"
+price = "1.5 USD/GPU-h"
+"""
+
+
+def test_a_misspelt_key_comes_first_and_missing_sections_have_one_remedy(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(MINE)
+    message = (
+        f"{path}: 3 fault(s): unknown key 'device.utilization', did you mean "
+        "'device.utilisation'?; sections simulation, storage, inference and production are "
+        "missing: base = 'training.toml' or 'delphes.toml' as the first line brings them; "
+        "device.utilisation is missing, in %"
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        read_costs(path)
+
+
+def test_the_remedy_for_missing_sections_is_one(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    for name in ("training.toml", "delphes.toml"):
+        path.write_text(f"base = '{COSTS / name}'" + MINE.replace("utilization", "utilisation"))
+        assert read_costs(path).device.peak.median == 312e12
+
+
+def test_one_missing_section_is_named(tmp_path: Path) -> None:
+    given = ('[storage]\nsize = "2 kB/jet"\nprice = "50 USD/TB/year"\nkept = "4 years"\n', "")
+    message = (
+        "1 fault(s): section storage is missing: base = 'training.toml' or 'delphes.toml' as the "
+        "first line brings it"
+    )
+    with pytest.raises(ValueError, match=f"{re.escape(message)}$"):
+        read_costs(written(tmp_path, given))
+
+
+def test_five_faults_are_shown_in_the_order_of_the_file_and_the_others_counted(
+    tmp_path: Path,
+) -> None:
+    wrong = [('"600 TFLOP/s"', '""'), ("500 W", "W"), ("80 GB", "GB")]
+    more = [("1 core-s/jet", "1"), ("2 kB/jet", "2"), ("kept", "keept")]
+    path = written(tmp_path, *wrong, *more)
+    message = (
+        f"{path}: 7 fault(s): unknown key 'storage.keept', did you mean 'storage.kept'?; "
+        "device.peak '': no number in front; write it like 1 FLOP/s; device.power 'W': no number "
+        "in front; write it like 1 W; device.memory 'GB': no number in front; write it like 1 B; "
+        "simulation.time = '1' has no unit; give it in core-s/jet or HS23-s/jet; and 2 more"
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        read_costs(path)
+
+
 def test_a_device_without_rent_and_power_is_refused(tmp_path: Path) -> None:
     path = written(tmp_path, ('price = "2 USD/GPU-h"\n', ""), ('power = "500 W"\n', ""))
     with pytest.raises(ValueError, match=r"device has no price; give device.price, as '2.5 USD/G"):
@@ -326,6 +383,10 @@ def test_a_missing_cost_file_points_at_the_example(tmp_path: Path) -> None:
         FileNotFoundError, match=r"costs/delphes.toml in isoflop's repository is an ex"
     ):
         read_costs(tmp_path / "none.toml")
+    path = tmp_path / "mine.toml"
+    path.write_text('base = "none.toml"')
+    with pytest.raises(FileNotFoundError, match=r"none.toml, the base of mine.toml; costs/delphes"):
+        read_costs(path)
 
 
 def test_a_budget_that_cannot_be_priced_says_in_what_it_can(plain: Costs) -> None:

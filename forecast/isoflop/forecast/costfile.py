@@ -17,6 +17,10 @@ from isoflop.forecast.uncertain import Uncertain, parse_uncertain
 from isoflop.forecast.units import CURRENCIES, parse_amount, require_amount
 
 EXAMPLE = "costs/delphes.toml"
+BASES = "base = 'training.toml' or 'delphes.toml'"
+"""The files that have every section, one for samples that exist and one for jets to simulate."""
+SHOWN = 5
+"""A message names so many faults, the mistakes of writing first, and counts the others."""
 _SPREAD = re.compile(r"(?P<amount>.*?)\s*x/\s*(?P<factor>\S+)\s*")
 Money = tuple[str, dict[str, float]]
 """The currency of a file, and its units for one of each other currency."""
@@ -43,33 +47,37 @@ class In:
 def read_sections(
     path: str | Path, sections: Mapping[str, type], *, optional: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """The file's name, currency, exchange rates and sections; one `ValueError` with all faults."""
+    """The file's name, currency, exchange rates and sections; one `ValueError` for all faults."""
     given = _read(Path(path), seen=())
-    faults: list[str] = []
-    top = ("name", "currency", "exchange", *sections)
-    faults += _unknown(given, top, where="")
+    faults = _unknown_keys(given, sections) + _missing_sections(given, sections, optional)
     currency = given.get("currency")
     if currency not in CURRENCIES:
         faults.append(f"currency is {currency!r}; choose one of {', '.join(CURRENCIES)}")
-        raise ValueError(f"{path}: {len(faults)} fault(s): " + "; ".join(faults))
+        raise _refusal(path, faults)
     exchange = _exchange(given.get("exchange", {}), currency, faults)
     read: dict[str, Any] = {"currency": currency, "exchange": exchange}
     read["name"] = given.get("name", Path(path).stem)
     for name, record in sections.items():
-        if name in given or name not in optional:
-            read[name] = _section(name, record, given.get(name, {}), (currency, exchange), faults)
-        else:
-            read[name] = None
+        read[name] = None
+        if name in given:
+            read[name] = _section(name, record, given[name], (currency, exchange), faults)
     if faults:
-        raise ValueError(f"{path}: {len(faults)} fault(s): " + "; ".join(faults))
+        raise _refusal(path, faults)
     return read
+
+
+def _refusal(path: str | Path, faults: Sequence[str]) -> ValueError:
+    """The error of a file, one line that a person can still read."""
+    more = [f"and {len(faults) - SHOWN} more"] if len(faults) > SHOWN else []
+    return ValueError(f"{path}: {len(faults)} fault(s): " + "; ".join([*faults[:SHOWN], *more]))
 
 
 def _read(source: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     """The file's tables, laid over those of its `base`."""
     if not source.is_file():
+        what = f", the base of {seen[-1].name}" if seen else ""
         raise FileNotFoundError(
-            f"no cost file at {source}; {EXAMPLE} in isoflop's repository is an example"
+            f"no cost file at {source}{what}; {EXAMPLE} in isoflop's repository is an example"
         )
     if source.resolve() in seen:
         raise ValueError(f"{source}: base leads back to this file; leave one base out")
@@ -84,6 +92,31 @@ def _read(source: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
         laid = isinstance(value, dict) and isinstance(base.get(key), dict)
         base[key] = base[key] | value if laid else value
     return base
+
+
+def _unknown_keys(given: Mapping[str, Any], sections: Mapping[str, type]) -> list[str]:
+    """The faults of all keys that are not known, in the file and in its tables."""
+    faults = _unknown(given, ("base", "name", "currency", "exchange", *sections), where="")
+    rates = [name for name in CURRENCIES if name != given.get("currency")]
+    known = {"exchange": rates} | {name: list(get_type_hints(sections[name])) for name in sections}
+    for name, keys in known.items():
+        if isinstance(given.get(name), dict):
+            faults += _unknown(given[name], keys, where=f"{name}.")
+    return faults
+
+
+def _missing_sections(
+    given: Mapping[str, Any], sections: Mapping[str, type], optional: Sequence[str]
+) -> list[str]:
+    """One fault for all sections that are not there, with what brings them."""
+    missing = [name for name in sections if name not in given and name not in optional]
+    if not missing:
+        return []
+    *others, last = missing
+    if not others:
+        return [f"section {last} is missing: {BASES} as the first line brings it"]
+    named = f"sections {', '.join(others)} and {last}"
+    return [f"{named} are missing: {BASES} as the first line brings them"]
 
 
 def _unknown(given: Mapping[str, Any], known: Sequence[str], *, where: str) -> list[str]:
@@ -102,9 +135,8 @@ def _exchange(given: object, currency: str, faults: list[str]) -> dict[str, floa
         faults.append("exchange must be a table, with lines such as EUR = '1.1 USD'")
         return {}
     others = [name for name in CURRENCIES if name != currency]
-    faults += _unknown(given, others, where="exchange.")
     rates = {}
-    for name in given.keys() & set(others):
+    for name in (name for name in given if name in others):
         try:
             rates[name] = _median(str(given[name]), (currency,), f"exchange.{name}", zero=False)
         except ValueError as error:
@@ -119,14 +151,13 @@ def _section(name: str, record: type, given: object, money: Money, faults: list[
         return None
     hints = get_type_hints(record, include_extras=True)
     before = len(faults)
-    faults += _unknown(given, list(hints), where=f"{name}.")
     for item in fields(record):
         if item.name not in given and item.default is MISSING:
             bounds = _bounds(hints[item.name])
             units = f", in {' or '.join(bounds.units)}" if bounds and any(bounds.units) else ""
             faults.append(f"{name}.{item.name} is missing{units}")
     values: dict[str, Any] = {}
-    for key in given.keys() & hints.keys():
+    for key in (key for key in given if key in hints):
         try:
             values[key] = _value(given[key], hints[key], f"{name}.{key}", money)
         except ValueError as error:
