@@ -106,7 +106,11 @@ def test_same_seed_same_answer(posterior_nc: Path, capsys: pytest.CaptureFixture
         (("--budget", "5"), "budget 5 is 5 FLOP, below 1.2e+07 FLOP, what the cheapest run"),
         (
             ("--budget", "100", "--costs", str(COSTS / "cpu.toml")),
-            "budget 100 (without a unit it counts FLOP) is ",
+            "budget 100 (without a unit it counts FLOP; did you mean 100 USD?) is 5.1",
+        ),
+        (
+            ("--budget", "1e30", "--costs", str(COSTS / "cpu.toml")),
+            "budget 1e30 (without a unit it counts FLOP) is 5.",
         ),
         (("--budget", "1e19"), "11.9 decades above the cheapest run ever trained in full-40"),
         (("--target", "loss 5"), "target loss 5 is met already by the cheapest run ever trained"),

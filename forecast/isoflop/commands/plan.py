@@ -102,7 +102,6 @@ def plan(
     analysis = read_scenario(scenario) if scenario else None
     if analysis:
         require_signal(posterior, analysis)
-    bare = bool(costs) and budget.strip()[-1:].isdigit()
     options = _options(posterior, models, group, limits, analysis, seed=seed, far=far)
     advice = advise(
         options,
@@ -112,7 +111,7 @@ def plan(
         within=within,
         tolerance=tolerance,
         far=far,
-        text=budget + bare * " (without a unit it counts FLOP)",
+        text=budget,
     )
     write_text(to_json(advice), json_out)
     _write_requests(advice, production, jobs, gpus=gpus or 1, seeds=seeds)

@@ -51,6 +51,8 @@ class Advice:
     """The outcome against budget, one an option; empty if no option has a plan."""
     comparisons: tuple[Comparison, ...]
     """Every pair of options."""
+    text: str = ""
+    """The budget as it was asked for, by the costs of the first option; empty if not known."""
 
 
 def advise(
@@ -68,8 +70,9 @@ def advise(
 
     With a budget each option's plan is the best it buys; with a target alone, the cheapest that
     reaches it. Its true cost is within the budget with probability `within`. `quantity` is what
-    plans are best in, the target's or the loss if not given. Raises `ValueError` for options in
-    different currencies and for budgets out of reach of the runs.
+    plans are best in, the target's or the loss if not given; `text` is the budget as it was asked
+    for, in any unit. Raises `ValueError` for options in different currencies and for budgets out
+    of reach of the runs.
     """
     if budget is None and target is None:
         raise ValueError("give a budget, a target, or both")
@@ -80,17 +83,18 @@ def advise(
     for option in options:
         option.quantity(quantity)
         if budget is not None:
-            require_reach(option, budget, far=far, text=text or f"{budget:g}")
+            asked = text or f"{budget:g} {option.costs.currency}"
+            require_reach(option, budget, far=far, text=asked)
     answers = tuple(
         _answer(option, budget, target, quantity, within=within, tolerance=tolerance)
         for option in options
     )
     money = [float(one.plans.budget[0]) for one in answers if one.plans is not None]
     if not money:
-        return Advice(quantity, budget, answers, (), ())
+        return Advice(quantity, budget, answers, (), (), text)
     budgets, place = _budgets(options, budget or min(money))
     curves = tuple(_curve(option, budgets, quantity, within) for option in options)
-    return Advice(quantity, budget, answers, curves, compare(curves, place=place))
+    return Advice(quantity, budget, answers, curves, compare(curves, place=place), text)
 
 
 def _answer(

@@ -45,21 +45,28 @@ def cheapest_run(option: Option) -> float:
 
 
 def require_reach(option: Option, money: float, *, far: bool, text: str) -> None:
-    """Refuse a budget below the cheapest run ever trained or `DECADES` above it."""
+    """Refuse a budget below the cheapest run ever trained or `DECADES` above it.
+
+    `text` is the budget as it was asked for; one without a unit counts FLOP.
+    """
     if far:
         return
     least, unit = cheapest_run(option), option.costs.currency
+    bare = text.strip()[-1:].isdigit() and not option.costs.training_alone
     if money < least:
+        meant = f" (without a unit it counts FLOP; did you mean {text.strip()} {unit}?)" * bare
         raise ValueError(
-            f"budget {text} is {money:.3g} {unit}, below {least:.3g} {unit}, what the cheapest run "
-            f"ever trained in {option.group} costs by {option.costs.name}: no run says what so "
-            "little buys; give more, or --far if that is meant"
+            f"budget {text}{meant} is {money:.3g} {unit}, below {least:.3g} {unit}, what the "
+            f"cheapest run ever trained in {option.group} costs by {option.costs.name}: no run "
+            "says what so little buys; give more, or --far if that is meant"
         )
     if money > least * 10.0**DECADES:
+        meant = " (without a unit it counts FLOP)" * bare
         raise ValueError(
-            f"budget {text} is {money:.3g} {unit}, {np.log10(money / least):.1f} decades above the "
-            f"cheapest run ever trained in {option.group}, {least:.3g} {unit}: no law has been "
-            f"seen to hold over more than {DECADES:g}; give less, or --far if that is meant"
+            f"budget {text}{meant} is {money:.3g} {unit}, {np.log10(money / least):.1f} decades "
+            f"above the cheapest run ever trained in {option.group}, {least:.3g} {unit}: no law "
+            f"has been seen to hold over more than {DECADES:g}; give less, or --far if that is "
+            "meant"
         )
 
 
