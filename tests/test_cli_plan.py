@@ -39,7 +39,8 @@ def test_a_plan_is_printed_drawn_and_written(
     files = [word for pair in out.items() for word in (pair[0], str(tmp_path / pair[1]))]
     assert run("plan", str(posterior_nc), *words, *files, "--target", "loss 0.83") == 0
     captured = capsys.readouterr()
-    assert "full-40 for 28 USD (Delphes-like jets, H100)" in captured.out
+    head = "full-40 for 5 h on 2 GPUs, 28 USD for all of it (Delphes-like jets, H100)"
+    assert head in captured.out
     assert "worth 10 GPU-h" in captured.out
     assert re.search(r"parameters N +\S+ +as good: \S+ – \S+", captured.out)
     assert re.search(r"loss \[nat\] +0\.\d+ +0\.\d+ – 0\.\d+", captured.out)

@@ -53,6 +53,43 @@ def test_a_certain_cost_is_said_to_be_one(posterior: xr.DataTree) -> None:
     assert not any("true cost" in line for line in lines)
 
 
+def test_training_alone_is_planned_without_a_word_on_jets(posterior: xr.DataTree) -> None:
+    option = make_option(posterior, "all", read_costs(COSTS / "training.toml"))
+    lines = [*advice_lines(advise([option], budget=2.8, text="1 GPU-h")), ""]
+    assert lines[1] == "all for 1 GPU-h, 2.80 USD (training alone, one H100)"
+    assert re.fullmatch(
+        r"  takes (1|1\.0\d|0\.9\d+) h of H100 SXM at 42 % of its peak", found(lines, "takes")
+    )
+    assert re.fullmatch(r"  true cost 68 % .* USD, 95 % [\d. –]+ USD", found(lines, "true cost 68"))
+    assert not re.search("simul|storage|inference|core-h|disk|least known", "\n".join(lines))
+
+
+@pytest.mark.parametrize(
+    ("asked", "head"),
+    [
+        ("30 GPU-h", "all for 30 GPU-h, 84 USD for all of it (Delphes-like jets, H100)"),
+        ("3 h on 10 GPUs", "all for 3 h on 10 GPUs, 84 USD for all of it (Delphes-like jets, H"),
+        ("6.41e17", "all for 6.41e17 FLOP, 84 USD for all of it (Delphes-like jets, H100)"),
+        ("84 USD", "all for 84 USD (Delphes-like jets, H100)"),
+        ("", "all for 84 USD (Delphes-like jets, H100)"),
+    ],
+)
+def test_a_budget_that_becomes_money_is_said_to(
+    asked: str, head: str, posterior: xr.DataTree
+) -> None:
+    option = make_option(posterior, "all", read_costs(COSTS / "delphes.toml"))
+    lines = list(advice_lines(advise([option], budget=84.0, text=asked)))
+    assert lines[1].startswith(head)
+
+
+def test_a_budget_is_that_of_the_first_cost_file(posterior: xr.DataTree) -> None:
+    files = [read_costs(COSTS / f"{name}.toml") for name in ("delphes", "training")]
+    options = [make_option(posterior, "all", one, name=one.name) for one in files]
+    text = "\n".join(advice_lines(advise(options, budget=84.0, text="30 GPU-h")))
+    assert "Delphes-like jets, H100 for 30 GPU-h, 84 USD for all of it (" in text
+    assert "training alone, one H100 for 84 USD (" in text
+
+
 def without_spread(section: Any) -> Any:
     """A section of a cost file with the medians alone."""
     values = vars(section).items()

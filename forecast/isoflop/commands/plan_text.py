@@ -4,11 +4,12 @@ from collections.abc import Iterator
 
 from isoflop.forecast.account import changes, equivalents, outcomes, resources, shares, summary
 from isoflop.forecast.advice import Advice, Answer
-from isoflop.forecast.cost import PARTS
 from isoflop.forecast.limits import bounds_broken
 from isoflop.forecast.marginal import JETS, PASS, Marginal
+from isoflop.forecast.money import currency_of
 from isoflop.forecast.names import label
 from isoflop.forecast.plan import Plans
+from isoflop.forecast.units import parse_amount
 from isoflop.inference.diagnostics import prior_driven
 from isoflop.terminal import interval_head, interval_row, number, span
 
@@ -17,7 +18,9 @@ def advice_lines(advice: Advice) -> Iterator[str]:
     """The whole advice, a line at a time."""
     for answer in advice.answers:
         yield ""
-        yield from _option_lines(answer, advice.quantity)
+        # The first option's costs say what a budget is worth; by others it may buy another amount.
+        first = answer.option.costs == advice.answers[0].option.costs
+        yield from _option_lines(answer, advice.quantity, asked=advice.text if first else "")
     if advice.comparisons:
         yield ""
         unit = advice.answers[0].option.costs.currency
@@ -27,7 +30,7 @@ def advice_lines(advice: Advice) -> Iterator[str]:
         yield "  Options of one group have one law: their jets are taken to teach the same."
 
 
-def _option_lines(answer: Answer, quantity: str) -> Iterator[str]:
+def _option_lines(answer: Answer, quantity: str, *, asked: str) -> Iterator[str]:
     option, plans = answer.option, answer.plans
     if plans is None:
         if answer.cheapest is not None:
@@ -36,7 +39,7 @@ def _option_lines(answer: Answer, quantity: str) -> Iterator[str]:
     money, unit = float(plans.budget[0]), option.costs.currency
     same = [f"{number(v)} {u}" for u, v in equivalents(option, money).items() if u != unit]
     speed = option.costs.measured and f"; speed of the runs in {option.costs.measured}"
-    yield f"{option.name} for {number(money)} {unit} ({option.costs.name}{speed})"
+    yield f"{option.name} for {_budget(plans, asked)} ({option.costs.name}{speed})"
     if same:
         yield f"  worth {', '.join(same)} at the medians of the cost file"
     yield from _plan_lines(plans)
@@ -49,6 +52,22 @@ def _option_lines(answer: Answer, quantity: str) -> Iterator[str]:
             f"{answer.reach:.2f}"
         )
         yield f"  {answer.cheapest.sentence}"
+
+
+def _budget(plans: Plans, asked: str) -> str:
+    """The budget in money, behind what was asked for where that is not money itself."""
+    money = f"{number(plans.budget[0])} {plans.option.costs.currency}"
+    measures = parse_amount(asked).measures if asked else ()
+    if not asked or plans.option.costs.training_alone or currency_of(measures):
+        return money
+    # GPU-hours become money, and that pays for the jets as well.
+    whole = " for all of it" if len(_paid(plans)) > 1 else ""
+    return f"{asked}{'' if measures else ' FLOP'}, {money}{whole}"
+
+
+def _paid(plans: Plans) -> dict[str, float]:
+    """The share in the cost of every part that costs anything."""
+    return {name: share for name, share in shares(plans).items() if share > 0.0}
 
 
 def _plan_lines(plans: Plans) -> Iterator[str]:
@@ -73,30 +92,41 @@ def _plan_lines(plans: Plans) -> Iterator[str]:
     for reason in plans.bounds():
         yield f"  on a bound: {reason}"
     yield from _cost_lines(plans)
-    needs = resources(plans)
-    if "device_hours" in needs:
-        yield (
-            f"  takes {number(needs['device_hours'])} h of {plans.option.costs.device.name}, "
-            f"{number(needs['core_hours'])} core-h of {plans.option.costs.simulation.name}, "
-            f"{number(needs['disk_byte'] / 1e9)} GB of disk"
-        )
+    if not plans.option.costs.training_alone:
+        yield f"  takes {', '.join(_needs(plans))}"
+
+
+def _needs(plans: Plans) -> Iterator[str]:
+    """What the run of a plan takes, without what it takes none of."""
+    costs, needs = plans.option.costs, resources(plans)
+    # Where training is all that costs, its speed is all that decides.
+    share = f" at {number(100.0 * costs.device.utilisation.median)} % of its peak"
+    alone = len(_paid(plans)) == 1
+    yield f"{number(needs['device_hours'])} h of {costs.device.name}{share if alone else ''}"
+    if needs["core_hours"]:
+        yield f"{number(needs['core_hours'])} core-h of {costs.simulation.name}"
+    if needs["disk_byte"]:
+        yield f"{number(needs['disk_byte'] / 1e9)} GB of disk"
 
 
 def _cost_lines(plans: Plans) -> Iterator[str]:
     if plans.option.costs.training_alone:
         yield "  only training is counted; give --costs for the complete cost"
         return
-    share = ", ".join(f"{name} {value:.0%}" for name, value in shares(plans).items())
-    near = plans.ranges.training_share[:, 0]
-    yield f"  cost: {share} (training as good from {near[0]:.0%} to {near[1]:.0%})"
+    paid = _paid(plans)
+    if len(paid) > 1:
+        share = ", ".join(f"{name} {value:.0%}" for name, value in paid.items())
+        near = plans.ranges.training_share[:, 0]
+        yield f"  cost: {share} (training as good from {near[0]:.0%} to {near[1]:.0%})"
     drawn = plans.cost_draws
     total, within = summary(drawn.total), float((drawn.total <= plans.budget).mean())
     planned, unit = float(plans.parts.total[0]), plans.option.costs.currency
     if total["low_95"] == total["high_95"]:
         yield f"  costs {number(planned)} {unit}; no number of the cost file is uncertain"
         return
-    widths = {name: summary(getattr(drawn, name)) for name in PARTS}
-    widest = max(PARTS, key=lambda name: widths[name]["high_68"] - widths[name]["low_68"])
+    widths = {name: summary(getattr(drawn, name)) for name in paid}
+    widest = max(paid, key=lambda name: widths[name]["high_68"] - widths[name]["low_68"])
+    least_known = f"; least known is that of {widest}" if len(paid) > 1 else ""
     yield (
         f"  costs {number(planned)} {unit} at the medians of the cost file; the true cost is "
         f"uncertain, and the plan is scaled so that it stays within {number(plans.budget[0])} "
@@ -106,7 +136,7 @@ def _cost_lines(plans: Plans) -> Iterator[str]:
         yield "  the rest of the budget buys nothing under these bounds"
     yield (
         f"  true cost 68 % {span(total['low_68'], total['high_68'])} {unit}, 95 % "
-        f"{span(total['low_95'], total['high_95'])} {unit}; least known is that of {widest}"
+        f"{span(total['low_95'], total['high_95'])} {unit}{least_known}"
     )
 
 
