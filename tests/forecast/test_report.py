@@ -93,6 +93,13 @@ def test_without_a_range_the_slider_reaches_three_decades_beyond_the_dearest_run
     assert usual_range(np.array([1e9, 1e12])) == (1e9, 1e15)
 
 
+@pytest.mark.parametrize("decade", range(4, 40))
+def test_no_decade_stands_twice_on_the_usual_slider(decade: int) -> None:
+    low, high = float(f"1e{decade - 4}"), float(f"1e{decade}")
+    told = whole_decades(slider_stops(*usual_range(np.array([low, high / 1000.0]))))
+    assert told == [float(f"1e{k}") for k in range(decade - 4, decade + 1)]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -32,8 +32,13 @@ def parse_range(text: str) -> tuple[float, float]:
 
 def usual_range(flops: np.ndarray) -> tuple[float, float]:
     """From the cheapest of these runs [FLOP] to `AHEAD` times the dearest, in whole decades."""
-    low = 10.0 ** math.floor(math.log10(flops.min()))
-    return low, 10.0 ** math.ceil(math.log10(flops.max() * AHEAD) - 1e-9)
+    first = math.floor(math.log10(flops.min()))
+    return _decade(first), _decade(math.ceil(math.log10(flops.max() * AHEAD) - 1e-9))
+
+
+def _decade(k: int) -> float:
+    """The float that 10^k is read as; `10.0 ** 23` is the one above it, a stop of its own."""
+    return float(f"1e{k}")
 
 
 def slider_stops(low: float, high: float) -> list[float]:
@@ -45,9 +50,8 @@ def slider_stops(low: float, high: float) -> list[float]:
     for steps in STEPS_PER_DECADE:
         first = math.ceil(round(steps * math.log10(low), 9))
         last = math.floor(round(steps * math.log10(high), 9))
-        # 10.0 ** (k / steps) is not 1e15 for k / steps = 15; the text of a whole decade is.
         inner = [
-            float(f"1e{k // steps}") if k % steps == 0 else 10.0 ** (k / steps)
+            _decade(k // steps) if k % steps == 0 else 10.0 ** (k / steps)
             for k in range(first, last + 1)
         ]
         found = sorted({low, high, *inner})
