@@ -145,6 +145,20 @@ def test_other_jets_than_those_of_the_runs_err_as_their_count_does(posterior: xr
     np.testing.assert_allclose(found["significance_ratio"][:, 0], 1.0)
 
 
+def test_the_worth_of_a_loss_beyond_all_sense_is_finite_and_nothing_warns(
+    posterior: xr.DataTree,
+) -> None:
+    """Heavy tails give such losses, a few of the draws, decades beyond the runs."""
+    tree = _linked(posterior)
+    for kind in ("rejection", "efficiency"):
+        link = _link(tree, kind, scatter=0.3, tested=20_000.0, cut_error=0.02)
+        tree[f"link/{kind}"] = xr.DataTree(link.assign(scatter_slope=link["scatter_slope"] + 0.7))
+    names = ["rejection:Hbb", "efficiency:b", "significance_ratio", "luminosity_equivalent"]
+    loss = _loss(tree, 0.6, 1e3, 1e35, 1e217)
+    found = outcome_draws(tree, "all", loss, names=names, scenario=_scenario())
+    assert all(np.isfinite(values).all() for values in found.values())
+
+
 def _at_several(posterior: xr.DataTree) -> xr.DataTree:
     """Jets counted at rejections of 10 and 100, the efficiency at 10 much higher."""
     tree = _linked(posterior)

@@ -24,6 +24,8 @@ PARAMETERS = ("level", "slope", "scatter", "scatter_slope")
 """Parameters of a link, in the order of the functions' arguments."""
 SHARPNESS = 2.0
 """κ of the floor at R = 1."""
+FARTHEST = 300.0
+"""Exponents are kept within ± this: far beyond any tagger, and every result and square finite."""
 
 
 def _namespace(*values: ArrayLike) -> Any:
@@ -52,7 +54,8 @@ def transformed(x: ArrayLike, level: ArrayLike, slope: Any, knots: Any) -> Any:
 
 def scatter(x: ArrayLike, scale: ArrayLike, slope: ArrayLike) -> Any:
     """Standard deviation of u of runs at the loss L̄ + x [nat]; broadcasts."""
-    return scale * _namespace(x, scale, slope).exp(slope * x)
+    xp = _namespace(x, scale, slope)
+    return scale * xp.exp(xp.clip(slope * x, -FARTHEST, FARTHEST))
 
 
 def log_rejection(u: ArrayLike) -> Any:
@@ -71,7 +74,7 @@ def rejection(u: ArrayLike) -> Any:
     1.25
     """
     xp = _namespace(u)
-    return xp.hypot(1.0, xp.exp(u))
+    return xp.hypot(1.0, xp.exp(xp.clip(u, -FARTHEST, FARTHEST)))
 
 
 def log_passing(u: ArrayLike, kind: str) -> tuple[Any, Any]:
@@ -98,5 +101,6 @@ def counting_error(u: ArrayLike, tested: ArrayLike, kind: str) -> Any:
     0.139
     """
     xp = _namespace(u, tested)
-    each = rejection(u) - 1.0 if kind == "rejection" else 2.0 + 2.0 * xp.cosh(u)
+    within = xp.clip(u, -FARTHEST, FARTHEST)
+    each = rejection(u) - 1.0 if kind == "rejection" else 2.0 + 2.0 * xp.cosh(within)
     return xp.sqrt(each / (tested + each))
