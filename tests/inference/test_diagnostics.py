@@ -71,12 +71,19 @@ def test_a_run_that_contradicts_the_law_is_named(posterior: xr.DataTree) -> None
 
 
 @pytest.mark.parametrize(
-    ("count", "end"), [(0, ""), (2, ": run-0, run-1."), (10, "run-7 and 2 more.")]
+    ("count", "named"), [(0, ""), (2, ": run-0, run-1; refit"), (10, "run-7 and 2 more; refit")]
 )
-def test_influential_runs_are_named_as_far_as_one_reads(count: int, end: str) -> None:
+def test_influential_runs_are_named_as_far_as_one_reads_and_say_what_to_do(
+    count: int, named: str
+) -> None:
     names = tuple(f"run-{number}" for number in range(count))
     sentence = Diagnosis(pd.DataFrame(), 0, names, (), Verdict(True, ())).influence
-    assert sentence.endswith(end) and bool(sentence) == bool(count)
+    assert named in sentence and bool(sentence) == bool(count)
+    if count:
+        assert sentence.startswith(
+            "Runs that the fit hangs on (leave-one-out is unreliable for them): run-0, run-1"
+        )
+        assert sentence.endswith("; refit without them to see what changes.")
 
 
 def test_what_the_prior_decides_is_said_in_symbols_by_group(

@@ -18,7 +18,7 @@ MIN_ESS = 400.0
 MAX_DIVERGENT = 0.001
 """Fraction of divergent transitions above which a region of the posterior was missed."""
 MAX_PARETO_K = 0.7
-"""Vehtari et al., arXiv:1507.02646: above it a run decides the fit by itself."""
+"""Vehtari et al., arXiv:1507.02646: above it leave-one-out fails and the fit hangs on a run."""
 NAMED_RUNS = 8
 """Of those, so many are named; the rest are counted."""
 PRIOR_DRIVEN = 0.7
@@ -58,7 +58,10 @@ class Diagnosis:
         if not named:
             return ""
         more = f" and {len(others)} more" if others else ""
-        return f"Runs that decide the fit by themselves: {', '.join(named)}{more}."
+        return (
+            "Runs that the fit hangs on (leave-one-out is unreliable for them): "
+            f"{', '.join(named)}{more}; refit without them to see what changes."
+        )
 
 
 def diagnose(posterior: xr.DataTree) -> Diagnosis:
