@@ -226,6 +226,22 @@ def test_a_table_that_cannot_be_fitted_is_named(
     assert_refused(*call, said=f"isoflop: {table}: {message}", folder=folder, capsys=capsys)
 
 
+def test_runs_that_are_copied_are_told_of_and_seeds_are_not(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = ["1e3,2e3,2.1", "2e3,2e3,2.0", "2e3,2e3,2.01"]
+    for name, table in (("once", rows), ("twice", rows * 2)):
+        path = tmp_path / f"{name}.csv"
+        path.write_text("\n".join(["params,samples,loss", *table]))
+        run("fit", str(path), "-o", str(tmp_path / "p.nc"))
+    first, *told = capsys.readouterr().err.splitlines()
+    assert "the table has 3 run(s)" in first
+    assert told[0] == (
+        "3 run(s) repeat another one in every column, first row-4, which repeats row-1; each copy "
+        "counts as a run and makes the intervals too narrow: drop them"
+    )
+
+
 MISTAKES = [
     (
         ("backtest", "{table}", "--map", "params=N", "--methods", "oracle"),

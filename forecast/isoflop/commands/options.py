@@ -79,12 +79,13 @@ def write_text(text: str, out: str) -> None:
 
 
 def read_runs(path: Path, rename: list[str] | None = None) -> "pd.DataFrame":
-    """Run records, with a note on stderr for each column that seems misspelt."""
+    """Run records, with a note on stderr for columns that seem misspelt and for copied runs."""
+    from isoflop.training.record_faults import copied_runs
     from isoflop.training.records import read_records, unused_columns
 
     names = renames(rename or [])
     records = read_records(path, rename=names)
-    for line in unused_columns(path, rename=names):
+    for line in (*unused_columns(path, rename=names), *copied_runs(records)):
         note(line)
     return records
 

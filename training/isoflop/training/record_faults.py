@@ -149,3 +149,21 @@ def misspelt_columns(have: Sequence[str], known: Sequence[str]) -> list[str]:
             continue
         notes.append(f"column {column!r} is kept but not used; {remedy}")
     return notes
+
+
+def copied_runs(records: pd.DataFrame) -> list[str]:
+    """A note on runs that repeat another one in every column but `run_id`, its loss included.
+
+    Seeds that repeat a size have losses of their own, and diverged runs have none to compare.
+    """
+    # As text, which absent values and cells of any type can be compared by.
+    cells = records[records["loss"].notna()].drop(columns="run_id").astype(str)
+    copies = cells.index[cells.duplicated()]
+    if copies.empty:
+        return []
+    same = (cells == cells.loc[copies[0]]).all(axis=1)
+    copy, original = (records.loc[row, "run_id"] for row in (copies[0], same.idxmax()))
+    return [
+        f"{len(copies)} run(s) repeat another one in every column, first {copy}, which repeats "
+        f"{original}; each copy counts as a run and makes the intervals too narrow: drop them"
+    ]
