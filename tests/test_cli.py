@@ -211,6 +211,7 @@ def test_the_habit_of_the_field_answers_through_the_same_commands(
     [
         ((), "the table has 3 run(s) to fit and law 'coupled' with its 6 free parameters"),
         (("--loss-below", "1"), "no run to fit: every run diverged"),
+        (("--hold-out", "0.4"), "--hold-out keeps 1 of 3 runs apart, 2 are left and law 'coupled'"),
     ],
 )
 def test_a_table_that_cannot_be_fitted_is_named(

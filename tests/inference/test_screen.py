@@ -81,6 +81,19 @@ def test_as_many_runs_as_free_parameters_and_one_are_needed() -> None:
     assert "with its 7 free parameters needs at least 8 (12 or more are adv" in _fault(repeated)
 
 
+def test_a_hold_out_that_leaves_too_few_is_blamed_and_not_the_table() -> None:
+    with pytest.raises(ValueError) as caught:
+        screen(_table().iloc[[0, 6, 12]], COUPLED, apart=27)
+    assert str(caught.value) == (
+        "--hold-out keeps 27 of 30 runs apart, 3 are left and law 'coupled' with its 6 free "
+        "parameters needs at least 7 (12 or more are advised); keep fewer apart"
+    )
+    with pytest.raises(ValueError, match=r"2 of 5 runs .*; keep fewer apart and add runs"):
+        screen(_table().iloc[[0, 6, 12]], COUPLED, apart=2)
+    with pytest.raises(ValueError, match=r"other sizes, or keep fewer apart \(--hold-out\)"):
+        screen(_table().iloc[:5], COUPLED, apart=20)
+
+
 def test_diverged_runs_do_not_count() -> None:
     runs = _table(status=["ok"] * 5 + ["diverged"] * 20)
     assert _fault(runs).startswith("the table has 5 run(s) to fit")

@@ -100,7 +100,7 @@ def fit(
     form = law_named(law)
     usable = usable_runs(records, loss_below=min(loss_below, ceiling), source=source)
     fitted, held = split_most_expensive(usable, hold_out)
-    warnings = [*screen(fitted, form, ceiling=ceiling, source=source)]
+    warnings = [*screen(fitted, form, ceiling=ceiling, source=source, apart=len(held))]
     whole, fitted = len(fitted), thinned(fitted, max_runs, seed=seed)
     if len(fitted) < whole:
         warnings.append(

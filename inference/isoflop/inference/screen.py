@@ -16,18 +16,18 @@ COST = (1e-3, 2e6)  # plausible FLOP per parameter and sample: 6 times its token
 
 
 def screen(
-    records: pd.DataFrame, law: Law, *, ceiling: float = np.inf, source: str = ""
+    records: pd.DataFrame, law: Law, *, ceiling: float = np.inf, source: str = "", apart: int = 0
 ) -> tuple[str, ...]:
     """Check the runs that are to be fitted by `law`; return warnings, one sentence each.
 
     A finite `ceiling` says that the loss is known to be bounded. `source` is the file that an
-    error names.
+    error names, `apart` the number of its runs that are held out.
 
     `records` is a checked table (`read_records`); its diverged runs are passed over. Raises
     `ValueError` with every fault in one message when the table cannot be fitted.
     """
     runs = records[records["status"] != "diverged"]
-    faults = [*_too_few(runs, law), *_unidentified(runs, law), *_constant_loss(runs)]
+    faults = [*_too_few(runs, law, apart), *_unidentified(runs, law, apart), *_constant_loss(runs)]
     faults += _cost_out_of_bounds(runs) or _fractions(runs)
     if faults:
         raise ValueError(from_file(source) + "; ".join(faults))
@@ -52,14 +52,15 @@ def looks_bounded(records: pd.DataFrame) -> bool:
     return any(_saturates(runs) for _, runs in records.groupby("group"))
 
 
-def _unidentified(runs: pd.DataFrame, law: Law) -> list[str]:
+def _unidentified(runs: pd.DataFrame, law: Law, apart: int) -> list[str]:
     faults = [
         f"{exponent} cannot be identified: {column} takes {runs[column].nunique()} distinct "
         f"value(s), law {law.name!r} needs at least 3"
         for column, exponent in (("params", "alpha"), ("samples", "beta"))
         if exponent in law.parameters and runs[column].nunique() < 3
     ]
-    return faults and [*faults, "add runs of other sizes"]
+    fewer = ", or keep fewer apart (--hold-out)" if apart else ""
+    return faults and [*faults, f"add runs of other sizes{fewer}"]
 
 
 def _runs_needed(runs: pd.DataFrame, law: Law) -> int:
@@ -72,13 +73,20 @@ def _runs_needed(runs: pd.DataFrame, law: Law) -> int:
     return len([name for name in law.parameters if not idle.get(name)]) + 1
 
 
-def _too_few(runs: pd.DataFrame, law: Law) -> list[str]:
+def _too_few(runs: pd.DataFrame, law: Law, apart: int) -> list[str]:
+    """A fault where runs are too few, blamed on the hold-out if the table has enough."""
     needed = _runs_needed(runs, law)
-    fault = (
-        f"the table has {len(runs)} run(s) to fit and law {law.name!r} with its {needed - 1} free "
-        f"parameters needs at least {needed} ({ADVISED_RUNS} or more are advised); add runs"
-    )
-    return [fault] if len(runs) < needed else []
+    if len(runs) >= needed:
+        return []
+    has, remedy = f"the table has {len(runs)} run(s) to fit", "add runs"
+    if apart:
+        has = f"--hold-out keeps {apart} of {apart + len(runs)} runs apart, {len(runs)} are left"
+        enough = apart + len(runs) >= needed
+        remedy = "keep fewer apart" if enough else "keep fewer apart and add runs"
+    return [
+        f"{has} and law {law.name!r} with its {needed - 1} free parameters needs at least {needed} "
+        f"({ADVISED_RUNS} or more are advised); {remedy}"
+    ]
 
 
 def _tiny_groups(runs: pd.DataFrame, law: Law) -> list[str]:
