@@ -237,3 +237,23 @@ def test_back_tests_are_drawn_by_factor_or_by_group() -> None:
         assert ax.get_xlabel().endswith("over 10")
     aside = [float(np.asarray(line.get_xdata())[0]) for line in crps.lines]
     assert aside[0] < 0.0 < aside[1]
+
+
+@pytest.mark.parametrize("factors", [[10.0], [3.0, 10.0, 30.0]])
+def test_the_two_shares_of_a_back_test_are_both_seen_where_both_are_all(
+    factors: list[float],
+) -> None:
+    shares = {"coverage_68": 1.0, "coverage_95": 1.0}
+    rows = [{"group": "all", "method": "isoflop", "holdout": f, "crps": 1.0} for f in factors]
+    figure = backtest_figure(pd.DataFrame([row | shares for row in rows]))
+    figure.draw_without_rendering()
+    held = figure.axes[1]
+    wide, open_ = (
+        line.get_transform().transform(np.asarray(line.get_xydata())) for line in held.lines[:2]
+    )
+    size = float(held.lines[0].get_markersize()) * figure.dpi / 72.0
+    assert (open_[:, 0] - wide[:, 0] > size).all()
+    assert held.get_window_extent().x0 < wide[0, 0] < open_[-1, 0] < held.get_window_extent().x1
+    if len(factors) > 1:  # the offsets do not stretch the axis
+        low, high = held.get_xlim()
+        assert 2.0 < low < 3.0 and 30.0 < high < 45.0

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FormatStrFormatter, LogLocator, NullLocator
+from matplotlib.transforms import ScaledTranslation
 
 from isoflop.forecast.figures import (
     ERROR_LABEL,
@@ -19,6 +20,9 @@ from isoflop.forecast.figures import (
     power_of_ten,
     styles_of,
 )
+
+APART = 3.0
+"""Points by which the 95 % and the 68 % share of one forecast stand left and right of it."""
 
 
 def check_figure(fitted: pd.DataFrame, held_out: pd.DataFrame | None = None) -> Figure:
@@ -115,11 +119,15 @@ def backtest_figure(rows: pd.DataFrame) -> Figure:
         style = {"color": colour, "marker": marker, "markersize": 5, "label": f"{method}{part}"}
         own = mean[mean["method"] == method].groupby(along, sort=False)
         found = own[["log_crps", "coverage_68", "coverage_95"]].mean()
-        aside = 0.0 if several else 0.09 * (number - (len(methods) - 1) / 2.0)
-        x = at[found.index].to_numpy() + aside
+        step = 0.0 if several else min(0.18, 0.8 / len(methods))
+        x = at[found.index].to_numpy() + step * (number - (len(methods) - 1) / 2.0)
         left.plot(x, np.exp(found["log_crps"]), **style, ls=lines[0])
-        right.plot(x, 100.0 * found["coverage_95"], **style, ls=lines[0])
-        right.plot(x, 100.0 * found["coverage_68"], **style, ls=lines[1], mfc="none")
+        drawn = right.plot(x, 100.0 * found["coverage_95"], **style, ls=lines[0])
+        drawn += right.plot(x, 100.0 * found["coverage_68"], **style, ls=lines[1], mfc="none")
+        # Often both are 100 %, and one would hide the other.
+        for line, points in zip(drawn, (-APART, APART), strict=True):
+            aside = ScaledTranslation(points / 72.0, 0.0, figure.dpi_scale_trans)
+            line.set_transform(right.transData + aside)
     _dress_scores(left, right)
     for ax in (left, right):
         _mark_places(ax, at, factor=None if several else float(rows["holdout"].iloc[0]))
