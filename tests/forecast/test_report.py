@@ -18,7 +18,7 @@ from isoflop.forecast.report.contents import Request
 from isoflop.forecast.report.grid import parse_range, slider_stops, usual_range, whole_decades
 from isoflop.forecast.report.live import Question, find_stops, live_data
 from isoflop.forecast.report.packing import pack, pack_exactly, unpack
-from isoflop.forecast.report.page import build_report, format_number
+from isoflop.forecast.report.page import build_report, format_digits
 from isoflop.forecast.table import (
     forecast_budget,
     held_out_comparison,
@@ -183,7 +183,7 @@ def test_the_page_opens_on_the_lowest_forecast_and_says_it_first() -> None:
         if one["quantity"] == "loss"
     ]
     text = " ".join(page.split())
-    said = f"a run of full is forecast at <strong>{format_number(rows['median'])} nat</strong> (68"
+    said = f"a run of full is forecast at <strong>{format_digits(rows['median'])} nat</strong> (68"
     assert said in text
     assert text.index("can be trusted") < text.index(said) < text.index('id="forecast"')
     assert "The law of full: loss against size" in page

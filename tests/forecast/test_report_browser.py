@@ -20,7 +20,7 @@ from isoflop.forecast.cost import PARTS, cost_draws
 from isoflop.forecast.costmodel import read_costs
 from isoflop.forecast.predict import group_draws, quantiles
 from isoflop.forecast.report.contents import Request
-from isoflop.forecast.report.page import build_report, format_number
+from isoflop.forecast.report.page import build_report, format_digits, format_interval
 from isoflop.inference.posterior import save
 
 ROOT = Path(__file__).parents[2]
@@ -135,8 +135,22 @@ def test_the_slider_has_the_numbers_of_the_command(
     assert {"loss", "params_opt", "rejection:Tbl", "significance_ratio"} <= wanted.keys()
     for name, values in wanted.items():
         np.testing.assert_allclose(shown[name], values, rtol=1e-6, err_msg=name)
-    median = page.find_element(By.CSS_SELECTOR, "[data-quantity=loss] td").text
-    assert median == format_number(wanted["loss"][2])
+    for name, values in shown.items():
+        found = page.find_elements(By.CSS_SELECTOR, f"[data-quantity='{name}'] td")
+        cells = [cell.get_attribute("textContent") for cell in found]
+        low_95, low_68, median, high_68, high_95 = values
+        ends = format_interval(low_68, high_68), format_interval(low_95, high_95)
+        assert cells == [format_digits(median), *ends]
+
+
+def test_the_page_writes_intervals_as_the_table_of_the_command_does(page: Chrome) -> None:
+    rng = np.random.default_rng(3)
+    low = 10.0 ** rng.uniform(-5.0, 6.0, 400)
+    high = low * 10.0 ** (rng.uniform(0.0, 1.5, 400) ** 3)
+    odd = [(0.0, 0.5), (1.0, 1.0), (1.0, 12.5), (-0.2, 0.7), (0.99996, 1.2), (9999.6, 9999.7)]
+    pairs = [*odd, *zip(low.tolist(), high.tolist(), strict=True)]
+    found = page.execute_script("return arguments[0].map(([a, b]) => interval(a, b))", pairs)
+    assert found == [format_interval(*pair) for pair in pairs]
 
 
 def test_the_cost_of_the_plan_is_that_of_the_cost_model(page: Chrome, folder: Path) -> None:

@@ -7,13 +7,25 @@ const tables = data.groups.map(({ worth, costs }) => ({ worth: worth.map(unpackT
 const known = groups.map(() => new Map());
 const SUPERSCRIPT = { "-": "⁻", 0: "⁰", 1: "¹", 2: "²", 3: "³", 4: "⁴", 5: "⁵", 6: "⁶", 7: "⁷", 8: "⁸", 9: "⁹" };
 
+const isPlain = (value) => value === 0 || (Math.abs(value) >= 1e-3 && Math.abs(value) < 1e4);
+
 // Four digits where that is plain, else as 7.49×10⁹; `spoken` without raised digits.
 function number(value, spoken = false) {
-  const size = Math.abs(value);
-  if (value === 0 || (size >= 1e-3 && size < 1e4)) return String(Number(value.toPrecision(4)));
+  if (isPlain(value)) return String(Number(value.toPrecision(4)));
   const [digits, exponent] = value.toExponential(2).split("e");
   const power = String(Number(exponent));
   return spoken ? `${digits} times 10 to the ${power}` : `${digits}×10${[...power].map((c) => SUPERSCRIPT[c]).join("")}`;
+}
+// Decimals that show four digits; then `number` with zeros at the end kept, except of a whole number.
+const decimals = (value) => Math.max(3 - Number(value.toExponential(3).split("e")[1]), 0);
+const digits = (value) => Number.isInteger(value) || !isPlain(value) ? number(value) : value.toFixed(decimals(value));
+
+// Both ends with the decimals of the one that has fewer, unless they are far apart.
+function interval(low, high) {
+  const [a, b] = [decimals(low), decimals(high)], whole = Number.isInteger(low) && Number.isInteger(high);
+  const alike = !whole && Math.abs(a - b) <= 1 && isPlain(low) && isPlain(high);
+  const write = alike ? (end) => end.toFixed(Math.min(a, b)) : digits;
+  return `${write(low)}\u00a0– ${write(high)}`;
 }
 const percent = (share) => `${number(Number((100 * share).toPrecision(3)))} %`;
 
@@ -55,9 +67,9 @@ function outlookRow(name, label, unit, values) {
   row.dataset.quantity = name;
   cell(row, "th", unit ? `${label} [${unit}]` : label).scope = "row";
   const [low95, low68, median, high68, high95] = values;
-  cell(row, "td", number(median));
-  cell(row, "td", `${number(low68)}\u00a0– ${number(high68)}`);
-  cell(row, "td", `${number(low95)}\u00a0– ${number(high95)}`);
+  cell(row, "td", digits(median));
+  cell(row, "td", interval(low68, high68));
+  cell(row, "td", interval(low95, high95));
   row.dataset.values = JSON.stringify(values);
   return row;
 }

@@ -37,7 +37,9 @@ def render(contents: Contents) -> str:
     )
     script = "".join(('"use strict";\n', *scripts))
     environment = Environment(autoescape=True, undefined=StrictUndefined)
-    environment.filters |= {"number": format_number, "optional": _optional}
+    environment.filters |= {"number": format_number, "digits": format_digits}
+    environment.filters |= {"optional": _optional}
+    environment.globals |= {"ends": format_interval}
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
     policy = (
         f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; "
@@ -54,10 +56,44 @@ def format_number(value: float) -> str:
     >>> format_number(0.45678), format_number(7.49e9), format_number(-2e-7)
     ('0.4568', '7.49×10⁹', '-2.00×10⁻⁷')
     """
-    if value == 0 or 1e-3 <= abs(value) < 1e4:
+    if _plain(value):
         return f"{value:.4g}"
     digits, exponent = f"{value:.2e}".split("e")
     return f"{digits}×10{str(int(exponent)).translate(RAISED)}"
+
+
+def format_digits(value: float) -> str:
+    """`format_number` with zeros at the end kept, except of a whole number; as in `page.js`.
+
+    >>> format_digits(2.7000002), format_digits(12.0), format_digits(9999.6)
+    ('2.700', '12', '10000')
+    """
+    if value == round(value) or not _plain(value):
+        return format_number(value)
+    return f"{value:.{_decimals(value)}f}"
+
+
+def format_interval(low: float, high: float) -> str:
+    r"""Both ends with the decimals of the one that has fewer, unless they are far apart.
+
+    >>> format_interval(2.619, 2.7), format_interval(0.98765, 1.2), format_interval(0.0012, 12.345)
+    ('2.619\xa0– 2.700', '0.988\xa0– 1.200', '0.001200\xa0– 12.35')
+    """
+    fewer, more = sorted(map(_decimals, (low, high)))
+    whole = all(end == round(end) for end in (low, high))
+    if whole or more - fewer > 1 or not (_plain(low) and _plain(high)):
+        return f"{format_digits(low)}\xa0– {format_digits(high)}"
+    return f"{low:.{fewer}f}\xa0– {high:.{fewer}f}"
+
+
+def _plain(value: float) -> bool:
+    """Whether a number is written without a power of ten."""
+    return value == 0 or 1e-3 <= abs(value) < 1e4
+
+
+def _decimals(value: float) -> int:
+    """Decimals that show four digits."""
+    return max(3 - int(f"{value:.3e}".split("e")[1]), 0)
 
 
 def _optional(value: float, form: str) -> str:
