@@ -69,6 +69,11 @@ def test_nothing_that_can_be_bought_leaves_what_there_is(limits: Limits) -> None
     assert least_variance(start, np.ones(4), limits) == start.covariance[0, 0]
 
 
+def test_cells_that_tell_nothing_leave_what_there_is() -> None:
+    start = Beliefs(np.diag([4.0, 1.0, 1.0]), np.full(2, 0.1), np.zeros(2, int), 0.0)
+    assert least_variance(start, np.ones(2), Limits(spend=9.0)) == 4.0
+
+
 def test_costs_and_noise_over_decades_leave_a_sharp_bound() -> None:
     """200 cells, costs over four decades: the greedy choice proves the bound to a few per cent."""
     random = np.random.default_rng(5)

@@ -41,6 +41,8 @@ def least_variance(beliefs: Beliefs, costs: np.ndarray, limits: Limits) -> float
     bought, bound = np.zeros(len(most)), -np.inf
     for _ in range(STEPS):
         variance, slope = _left(covariance, most, bought)
+        if not slope.any():  # no cell tells anything of the forecast
+            return variance
         corner = optimize.linprog(slope / -slope.min(), **polytope).x
         bound = max(bound, variance + float(slope @ (corner - bought)))
         if variance - bound < NEAR * variance:
