@@ -38,6 +38,7 @@ def best_losses(option: Option, money: np.ndarray, at: tuple[np.ndarray, np.ndar
         lambda state: step(law, state, spending, final=draws.final),
         (*start, least, np.full(shape, STEP)),
         PRECISION,
+        moves=2,  # some draw of thousands would always go on
     )
     return law_loss(draws, runs_at(spending, budget, np.asarray(log_params), np.asarray(place)))
 

@@ -12,6 +12,7 @@ from typing import Any
 from zlib import crc32
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
@@ -175,7 +176,9 @@ def law_loss(draws: Draws, runs: Runs, *, every: int = 1) -> np.ndarray:
 def _loss(
     columns: dict[str, Any], params: Any, unique: Any, epochs: Any, *, final: bool, ceiling: float
 ) -> Any:
-    reducible = excess(columns, params, unique, epochs, final=final) ** columns["gamma"]
+    base, gamma = excess(columns, params, unique, epochs, final=final), columns["gamma"]
+    # A power takes XLA twice as long; NumPy would warn of the logarithm of 0.
+    reducible = base**gamma if isinstance(base, np.ndarray) else jnp.exp(gamma * jnp.log(base))
     return laws.bounded(columns["loss_inf"] + reducible, ceiling)
 
 

@@ -15,6 +15,7 @@ pattern search finds the one minimum, from the best point of a coarse grid.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -25,9 +26,12 @@ MOST_PASSES = 1e4
 """Passes beyond which none is looked for: no gain ω known comes near."""
 COARSE = (13, 5)
 """Points of the coarse grid in log N and v."""
-AXES = (-1, 0), (1, 0), (0, -1), (0, 1)
-ALL = (*AXES, (-1, -1), (1, 1), (1, -1), (-1, 1))
-"""Neighbours of a plan in log N and log e: along the axes, and with those across."""
+AXES = (-1.0, 0.0), (1.0, 0.0), (0.0, -1.0), (0.0, 1.0)
+"""Neighbours of a plan in log N and log e, along the axes."""
+NEIGHBOURS, TURN = 8, math.pi * (math.sqrt(5.0) - 1.0) / 8.0
+"""Neighbours on a circle, and the angle by which it is turned from step to step."""
+MOVES = 9
+"""Moves for a halving, at most: one or two are needed but in narrow valleys, which caps make."""
 Score = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 """What is minimised, of N, U and e."""
 Values = Callable[[Sequence[Any], Sequence[Any]], Sequence[Any]]
@@ -129,25 +133,40 @@ def search(
         start, steps = _coarse(values, top), top / (COARSE[0] - 1)
     (least,) = values(start[:1], start[1:])
     state = (*start, least, steps)
-    log_params, place, *_ = descend(
-        lambda at: best_neighbour(values, at, top, ALL), state, precision
-    )
+    turns = count()
+
+    def move(at: State) -> State:
+        return best_neighbour(values, at, top, around(next(turns)))
+
+    log_params, place, *_ = descend(move, state, precision, moves=MOVES)
     return log_params, place
 
 
-def descend(step: Callable[[State], State], state: State, precision: float) -> State:
-    """Where a pattern search by these steps ends: all of them shorter than the precision."""
-    rounds = math.ceil(math.log2(max(float(state[3].max()) / precision, 2.0)))
-    # Each halving may be preceded by moves; a start from a grid needs one or two a scale.
-    for _ in range(3 * rounds):
+def descend(step: Callable[[State], State], state: State, precision: float, *, moves: int) -> State:
+    """Where a pattern search by these steps ends: all of them shorter than the precision.
+
+    Each halving may be preceded by so many moves on average.
+    """
+    halvings = math.ceil(math.log2(max(float(state[3].max()) / precision, 2.0)))
+    for _ in range((1 + moves) * halvings):
         state = step(state)
         if float(state[3].max()) < precision / 2.0:
             break
     return state
 
 
+def around(turn: int) -> list[tuple[float, float]]:
+    """Neighbours of a plan in log N and log e; every direction comes near in some turn.
+
+    A valley that caps make may be narrower than the angle between neighbours that stand still
+    (mesh adaptive direct search: Audet and Dennis, SIAM J. Optim. 17 (2006) 188).
+    """
+    angles = (turn * TURN + 2.0 * math.pi * k / NEIGHBOURS for k in range(NEIGHBOURS))
+    return [(math.cos(angle), math.sin(angle)) for angle in angles]
+
+
 def best_neighbour(
-    values: Values, state: State, top: Any, ways: Sequence[tuple[int, int]]
+    values: Values, state: State, top: Any, ways: Sequence[tuple[float, float]]
 ) -> State:
     """One step of a pattern search: to the best of the neighbours; half as long if none is better.
 
@@ -155,11 +174,10 @@ def best_neighbour(
     """
     log_params, place, least, step = state
     xp, per_log = namespace(log_params), 1.0 / math.log(MOST_PASSES)
-    near_n = {n: xp.clip(log_params + n * step, 0.0, top) for n in (-1, 1)} | {0: log_params}
-    near_v = {v: xp.clip(place + v * step * per_log, 0.0, 1.0) for v in (-1, 1)} | {0: place}
-    around = [near_n[n] for n, _ in ways], [near_v[v] for _, v in ways]
+    all_n = [xp.clip(log_params + n * step, 0.0, top) if n else log_params for n, _ in ways]
+    all_v = [xp.clip(place + v * step * per_log, 0.0, 1.0) if v else place for _, v in ways]
     best = least
-    for value, n, v in zip(values(*around), *around, strict=True):
+    for value, n, v in zip(values(all_n, all_v), all_n, all_v, strict=True):
         better = value < best  # never so of what is no number
         best = xp.where(better, value, best)
         log_params, place = xp.where(better, n, log_params), xp.where(better, v, place)
