@@ -391,7 +391,7 @@ def main() -> None:
                 print(f"\n{file}, {group}, cheapest {level:.0%}; error of the mean [%]")
                 print(found["error"].unstack("share").to_string(float_format="%.2f"), flush=True)
     scores = pd.DataFrame(map(asdict, rows))
-    print(f"\nAll {scores.groupby(['file', 'group', 'level']).ngroups} targets")
+    print(f"\nAll {scores.groupby(PLACE).ngroups} targets")
     print(summary(scores).to_string(float_format="%.2f"))
     print(kept_promises(scores))
     print(out_of_reach(scores))

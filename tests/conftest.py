@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from hypothesis import settings
 from tests.command import run
-from threadpoolctl import threadpool_limits
+
+from isoflop.inference.threads import one_blas_thread
 
 # The first call of a law compiles, which says nothing about it; and CI should not draw its luck.
 settings.register_profile("isoflop", deadline=None, derandomize=True)
@@ -18,9 +19,9 @@ THETA = {"loss_inf": 0.80, "log_A": 3.0, "log_B": 3.4, "alpha": 0.45, "beta": 0.
 
 
 @pytest.fixture(scope="session", autouse=True)
-def one_blas_thread() -> Iterator[None]:
+def blas_of_the_tests() -> Iterator[None]:
     """Several tests run at once: threads of a small product would wait for each other."""
-    with threadpool_limits(limits=1, user_api="blas"):
+    with one_blas_thread():
         yield
 
 

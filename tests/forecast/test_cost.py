@@ -59,6 +59,13 @@ def written(folder: Path, *changes: tuple[str, str]) -> Path:
     return path
 
 
+def refusal(path: Path) -> str:
+    """The whole message with which a cost file is refused."""
+    with pytest.raises(ValueError) as caught:
+        read_costs(path)
+    return str(caught.value)
+
+
 @pytest.fixture
 def plain(tmp_path: Path) -> Costs:
     return read_costs(written(tmp_path))
@@ -304,9 +311,7 @@ def test_speed_of_another_device_is_refused(plain: Costs) -> None:
     ],
 )
 def test_a_fault_in_a_cost_file_is_named(tmp_path: Path, old: str, new: str, message: str) -> None:
-    with pytest.raises(ValueError) as caught:
-        read_costs(written(tmp_path, (old, new)))
-    assert message in str(caught.value)
+    assert message in refusal(written(tmp_path, (old, new)))
 
 
 def test_all_faults_stand_in_one_message(tmp_path: Path) -> None:
@@ -335,8 +340,7 @@ def test_a_misspelt_key_comes_first_and_missing_sections_have_one_remedy(tmp_pat
         "missing: base = 'training.toml' or 'delphes.toml' as the first line brings them; "
         "device.utilisation is missing, in %"
     )
-    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
-        read_costs(path)
+    assert refusal(path) == message
 
 
 def test_the_remedy_for_missing_sections_is_one(tmp_path: Path) -> None:
@@ -352,8 +356,7 @@ def test_one_missing_section_is_named(tmp_path: Path) -> None:
         "1 fault(s): section storage is missing: base = 'training.toml' or 'delphes.toml' as the "
         "first line brings it"
     )
-    with pytest.raises(ValueError, match=f"{re.escape(message)}$"):
-        read_costs(written(tmp_path, given))
+    assert refusal(written(tmp_path, given)).endswith(message)
 
 
 def test_five_faults_are_shown_in_the_order_of_the_file_and_the_others_counted(
@@ -368,8 +371,7 @@ def test_five_faults_are_shown_in_the_order_of_the_file_and_the_others_counted(
         "in front; write it like 1 W; device.memory 'GB': no number in front; write it like 1 B; "
         "simulation.time = '1' has no unit; give it in core-s/jet or HS23-s/jet; and 2 more"
     )
-    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
-        read_costs(path)
+    assert refusal(path) == message
 
 
 def test_a_device_without_rent_and_power_is_refused(tmp_path: Path) -> None:

@@ -150,20 +150,21 @@ def _draw_forecast(
     from isoflop.forecast.forecast_figures import forecast_figure
 
     curves = forecast_curves(posterior, sorted(set(budgets)), groups=groups)
-    save_figure(forecast_figure(replace(curves, own=_own_runs(own))), out)
+    curves = replace(curves, own=_own_runs(own)) if own else curves
+    save_figure(forecast_figure(curves), out)
     note(f"figure in {out}")
 
 
 def _own_runs(rows: "list[ForecastRow]") -> "tuple[OwnRun, ...]":
-    import numpy as np
-
     from isoflop.forecast.fans import OwnRun
+    from isoflop.forecast.table import to_intervals
 
-    losses: dict[tuple[str, float, float], list[float]] = {}
-    for row in rows:
-        if row.quantity == "loss":
-            losses.setdefault((row.group, row.budget_flops, row.params), []).append(row.value)
-    return tuple(OwnRun(*run, np.array(values)) for run, values in losses.items())
+    losses = to_intervals(row for row in rows if row.quantity == "loss")
+    bands = losses[["low_95", "low_68", "median", "high_68", "high_95"]].to_numpy()
+    return tuple(
+        OwnRun(run["group"], run["budget_flops"], run["params"], band)
+        for run, band in zip(losses.to_dict("records"), bands, strict=True)
+    )
 
 
 def _draw_rejection(

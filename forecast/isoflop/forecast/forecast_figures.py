@@ -69,6 +69,7 @@ def isoflop_axes(curves: ForecastCurves, ax: Axes | None = None) -> Axes:
     """
     ax = ax or new_axes()
     runs = [points for points in curves.runs if points.group == curves.iso_group]
+    own = [run for run in curves.own if run.group == curves.iso_group]
     # The runs span the colours: a budget far beyond them would leave the lines within all alike.
     spread = np.concatenate([points.flops for points in runs] or [np.array(curves.budget_flops)])
     norm = LogNorm(spread.min(), spread.max(), clip=True)
@@ -76,9 +77,8 @@ def isoflop_axes(curves: ForecastCurves, ax: Axes | None = None) -> Axes:
     colours = ListedColormap(colormaps["viridis"](np.linspace(0.0, 0.55, 256)))
     for line in curves.isoflops:
         _draw_isoflop(ax, line, colours(norm(line.flops)))
-    for run in curves.own:
-        if run.group == curves.iso_group:
-            _draw_own(ax, run, run.params, colours(norm(run.flops)))
+    for run in own:
+        _draw_own(ax, run, run.params, colours(norm(run.flops)))
     for points in runs:
         face = "none" if points.held_out else colours(norm(points.flops))
         ax.scatter(
@@ -94,15 +94,15 @@ def isoflop_axes(curves: ForecastCurves, ax: Axes | None = None) -> Axes:
     _plain_log_scale(ax)
     ax.margins(x=0.04, y=0.06)
     losses = np.concatenate([points.loss for points in runs] or [np.zeros(0)])
-    losses = np.append(losses, [run.loss[4] for run in curves.own if run.group == curves.iso_group])
+    losses = np.append(losses, [run.loss[4] for run in own])
     if np.isfinite(losses).any():  # the law at sizes that no run has would squeeze them
         ax.set_ylim(top=ROOM_ABOVE * np.nanmax(losses))
     ax.set_xlabel("parameters $N$")
     ax.set_ylabel("validation loss $L$ [nat]")
     ax.set_title(f"iso-FLOP curves of {curves.iso_group}, one epoch", fontsize=10)
     lines = [_isoflop_handle(line, colours(norm(line.flops))) for line in curves.isoflops]
-    own = [_own_handle()] if any(run.group == curves.iso_group for run in curves.own) else []
-    draw_legend(ax, [*lines, *_run_handles(runs), *own], outside=True)
+    handles = [*lines, *_run_handles(runs), *([_own_handle()] if own else [])]
+    draw_legend(ax, handles, outside=True)
     return ax
 
 

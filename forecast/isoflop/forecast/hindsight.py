@@ -1,6 +1,7 @@
 """The best plan of each draw by itself: what knowing the law would give."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -20,6 +21,8 @@ from isoflop.inference.posterior import LAW_VARIABLES
 
 STEP, PRECISION = 1.0, 0.1
 """First and last steps in log N and log e, where the loss is flat."""
+Law = tuple[dict[str, Any], Any, Any]
+"""Parameters of the law, the largest log N and the budget."""
 
 
 def best_losses(option: Option, money: np.ndarray, at: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
@@ -33,9 +36,9 @@ def best_losses(option: Option, money: np.ndarray, at: tuple[np.ndarray, np.ndar
     shape = len(draws.alpha), len(money)
     step = _compiled if np.prod(shape) >= MANY else _step
     start = tuple(np.broadcast_to(one, shape) for one in at)
-    (least,) = _values(law, start[:1], start[1:], spending, final=draws.final)
+    (least,) = _values(law, spending, draws.final, start[:1], start[1:])
     log_params, place, *_ = descend(
-        lambda state: step(law, state, spending, final=draws.final),
+        partial(step, law, spending, draws.final),
         (*start, least, np.full(shape, STEP)),
         PRECISION,
         moves=2,  # some draw of thousands would always go on
@@ -43,24 +46,16 @@ def best_losses(option: Option, money: np.ndarray, at: tuple[np.ndarray, np.ndar
     return law_loss(draws, runs_at(spending, budget, np.asarray(log_params), np.asarray(place)))
 
 
-Law = tuple[dict[str, Any], Any, Any]
-"""Parameters of the law, the largest log N and the budget."""
-
-
-def _step(law: Law, state: State, spending: Spending, final: bool) -> State:
+def _step(law: Law, spending: Spending, final: bool, state: State) -> State:
     """One step of the search, along the axes."""
-
-    def values(log_params: Sequence[Any], place: Sequence[Any]) -> Sequence[Any]:
-        return _values(law, log_params, place, spending, final=final)
-
-    return best_neighbour(values, state, law[1], AXES)
+    return best_neighbour(partial(_values, law, spending, final), state, law[1], AXES)
 
 
 _compiled = jax.jit(_step, static_argnames=("spending", "final"))
 
 
 def _values(
-    law: Law, log_params: Sequence[Any], place: Sequence[Any], spending: Spending, *, final: bool
+    law: Law, spending: Spending, final: bool, log_params: Sequence[Any], place: Sequence[Any]
 ) -> Sequence[Any]:
     """u at several log N and v: each draw's loss is least where this is, and it is quicker."""
     columns, _, budget = law

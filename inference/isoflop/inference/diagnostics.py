@@ -23,6 +23,12 @@ NAMED_RUNS = 8
 """Of those, so many are named; the rest are counted."""
 PRIOR_DRIVEN = 0.7
 """A parameter whose 68 % interval is wider than this share of its prior's is prior-driven."""
+REPETITION = ("omega", "log_P")
+"""What a single pass does not hang on."""
+REPEAT_SOME = (
+    "A plan that repeats samples, or avoids it, hangs on that: train some runs over repeated "
+    "samples, and give loss_kind best where a run keeps its best loss."
+)
 
 
 @dataclass(frozen=True)
@@ -101,29 +107,24 @@ def prior_driven(posterior: xr.DataTree) -> tuple[str, ...]:
     return tuple(map(str, ratio.index[ratio > PRIOR_DRIVEN]))
 
 
-REPEAT_SOME = (
-    "A plan that repeats samples, or avoids it, hangs on that: train some runs over repeated "
-    "samples, and give loss_kind best where a run keeps its best loss."
-)
-
-
 def prior_notice(posterior: xr.DataTree, groups: Collection[str], *, repeats: bool = True) -> str:
     """What of the law of `groups` the prior alone decides, in a sentence; empty if nothing.
 
     Without `repeats` ω and P are left out: a single pass hangs on neither.
     """
-    spared = () if repeats else ("omega", "log_P")
     parts = [name.removesuffix("]").partition("[") for name in prior_driven(posterior)]
-    shown = [
-        f"{LAW_VARIABLES[name].symbol.removeprefix('log ')} of {group}"
+    driven = [
+        (name, group)
         for name, _, group in parts
-        if group in groups and name not in spared
+        if group in groups and (repeats or name not in REPETITION)
     ]
-    if not shown:
+    if not driven:
         return ""
+    shown = (
+        f"{LAW_VARIABLES[name].symbol.removeprefix('log ')} of {group}" for name, group in driven
+    )
     notice = f"The prior alone decides {', '.join(shown)}: no run informs it."
-    repetition = any(name in ("omega", "log_P") and group in groups for name, _, group in parts)
-    return f"{notice} {REPEAT_SOME}" if repeats and repetition else notice
+    return f"{notice} {REPEAT_SOME}" if any(name in REPETITION for name, _ in driven) else notice
 
 
 def chain_verdict(table: pd.DataFrame, divergent: int, draws: int) -> Verdict:

@@ -15,10 +15,9 @@ about it with a standard deviation scatter·exp(scatter_slope·x).
 
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-import numpy as np
 from jax.typing import ArrayLike
+
+from isoflop.inference.laws import namespace
 
 PARAMETERS = ("level", "slope", "scatter", "scatter_slope")
 """Parameters of a link, in the order of the functions' arguments."""
@@ -28,20 +27,17 @@ FARTHEST = 300.0
 """Exponents are kept within ± this: far beyond any tagger, and every result and square finite."""
 
 
-def _namespace(*values: ArrayLike) -> Any:
-    return jnp if any(isinstance(value, jax.Array) for value in values) else np
-
-
 def transformed(x: ArrayLike, level: ArrayLike, slope: Any, knots: Any) -> Any:
     """u at the loss L̄ + x [nat]; x and level broadcast against `slope[..., 0]`.
 
     `slope`, a segment each along its last axis, and the ends `knots` of all segments but the last,
     as losses minus L̄, go from high loss to low.
 
+    >>> import numpy as np
     >>> float(transformed(-1.0, 5.0, np.array([2.0, 4.0]), [-0.5]))
     8.0
     """
-    xp = _namespace(x, level, slope)
+    xp = namespace(x, level, slope)
     # The slope changes at each knot; it is cheaper to add the changes than the segments.
     at_zero, change = level, slope[..., 1:] - slope[..., :-1]
     for k, knot in enumerate(knots):
@@ -54,7 +50,7 @@ def transformed(x: ArrayLike, level: ArrayLike, slope: Any, knots: Any) -> Any:
 
 def scatter(x: ArrayLike, scale: ArrayLike, slope: ArrayLike) -> Any:
     """Standard deviation of u of runs at the loss L̄ + x [nat]; broadcasts."""
-    xp = _namespace(x, scale, slope)
+    xp = namespace(x, scale, slope)
     return scale * xp.exp(xp.clip(slope * x, -FARTHEST, FARTHEST))
 
 
@@ -64,16 +60,17 @@ def log_rejection(u: ArrayLike) -> Any:
     >>> round(float(log_rejection(3.0)), 3)
     3.001
     """
-    return _namespace(u).logaddexp(0.0, SHARPNESS * u) / SHARPNESS
+    return namespace(u).logaddexp(0.0, SHARPNESS * u) / SHARPNESS
 
 
 def rejection(u: ArrayLike) -> Any:
     """R ≥ 1 from u: the exponential of `log_rejection` for half its time, κ being 2.
 
+    >>> import numpy as np
     >>> float(rejection(np.log(0.75)))
     1.25
     """
-    xp = _namespace(u)
+    xp = namespace(u)
     return xp.hypot(1.0, xp.exp(xp.clip(u, -FARTHEST, FARTHEST)))
 
 
@@ -83,7 +80,7 @@ def log_passing(u: ArrayLike, kind: str) -> tuple[Any, Any]:
     The jet is of the background at fixed efficiency (`rejection`), of the signal at fixed rejection
     (`efficiency`).
     """
-    xp = _namespace(u)
+    xp = namespace(u)
     if kind == "efficiency":
         return -xp.logaddexp(0.0, -u), -xp.logaddexp(0.0, u)  # type: ignore[operator]
     passes = -log_rejection(u)
@@ -97,10 +94,11 @@ def counting_error(u: ArrayLike, tested: ArrayLike, kind: str) -> Any:
     1/√(m + 1): that of a count, and bounded where none is expected to pass. It changes with u so
     slowly, by less than 0.2, that u and five such errors still rise together.
 
+    >>> import numpy as np
     >>> round(float(counting_error(np.log(100.0), 5000.0, "rejection")), 3)
     0.139
     """
-    xp = _namespace(u, tested)
+    xp = namespace(u, tested)
     within = xp.clip(u, -FARTHEST, FARTHEST)
     each = rejection(u) - 1.0 if kind == "rejection" else 2.0 + 2.0 * xp.cosh(within)
     return xp.sqrt(each / (tested + each))
